@@ -1,0 +1,9 @@
+//! Snapshots of tokio tasks as inert data, and everything that is done with them.
+//!
+//! This crate is pure: it knows no tokio, does no I/O, reads no clock and holds no unsafe code.
+
+#![forbid(unsafe_code)]
+
+pub mod raw;
+pub mod resolve;
+pub mod snapshot;

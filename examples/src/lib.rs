@@ -1,0 +1,1 @@
+//! Placeholder, replaced by the step that builds this package.
