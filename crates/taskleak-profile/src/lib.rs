@@ -4,6 +4,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod group;
 pub mod raw;
 pub mod resolve;
 pub mod snapshot;
+mod tasks;
+mod words;

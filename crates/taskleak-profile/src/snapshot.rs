@@ -11,6 +11,8 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::tasks::Tasks;
+
 /// The version of the serialized form of [`Snapshot`].
 pub const SCHEMA: u32 = 1;
 
@@ -37,8 +39,8 @@ pub struct Snapshot {
     /// The groups, largest first; groups of one size by their id.
     pub groups: Vec<Group>,
     /// The tasks themselves by id, if the snapshot was taken with them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tasks: Vec<Task>,
+    #[serde(default, skip_serializing_if = "Tasks::is_empty")]
+    pub tasks: Tasks,
     /// The executable and shared objects that addresses of frames lie in.
     #[serde(default)]
     pub modules: Vec<Module>,
@@ -87,6 +89,9 @@ pub struct Totals {
     pub by_wait: BTreeMap<Wait, u64>,
     /// Tasks by verdict. Empty: nothing judges tasks yet.
     pub by_verdict: BTreeMap<String, u64>,
+    /// Tasks that a query left out: they are in no other count here and in no group.
+    #[serde(default)]
+    pub left_out: u64,
 }
 
 /// A watched runtime and what tokio-metrics says of it.
@@ -141,7 +146,8 @@ pub struct Group {
     pub runtime: String,
     /// The state of all of them.
     pub state: State,
-    /// What they wait for: one entry for each entry of `waiting_at`, empty unless waiting.
+    /// What they wait for: one entry for each entry of `waiting_at`, or `nothing` alone; empty
+    /// unless waiting. With `wakers_without_stack` above zero this is not all they wait for.
     pub wait: Vec<Wait>,
     /// The primitive behind each entry of `wait` (`tokio::sync::mpsc`, `flume`, …); empty
     /// where it is not known.
@@ -154,7 +160,7 @@ pub struct Group {
     pub verdict: Option<Verdict>,
     /// Where in the source they were spawned.
     pub spawned_at: Option<SourceLocation>,
-    /// The await stacks of their live wakers, newest first; each leaf first.
+    /// The await stacks of their live wakers, ordered by wait and primitive; each leaf first.
     pub waiting_at: Vec<Stack>,
     /// The stack of the spawn, innermost first.
     pub created_by: Stack,
@@ -162,16 +168,19 @@ pub struct Group {
     pub bytes: Option<u64>,
     /// Ids of some of them: the ones that were spawned first.
     pub tasks: Vec<u64>,
-    /// The wakers that are alive beyond those that `waiting_at` explains.
+    /// The wakers of all its tasks that are alive beyond those that `waiting_at` explains.
     #[serde(default)]
     pub wakers_without_stack: u64,
     /// The size of their future, in bytes; 0 if unknown.
     #[serde(default)]
     pub future_bytes: u64,
+    /// How long all of them together have waited; 0 unless waiting.
+    #[serde(default)]
+    pub blocked_total_ms: u64,
 }
 
 /// One task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Task {
     /// tokio's id of the task.

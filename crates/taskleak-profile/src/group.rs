@@ -1,0 +1,988 @@
+//! Grouping: a million tasks in, a few hundred groups out.
+//!
+//! The rules:
+//! 1. [`Grouper::push`] looks nothing up: tasks with equal ids of everything fall into one raw
+//!    group. [`Grouper::finish`] resolves the ids of each raw group once, and merges those that
+//!    read the same (stacks that differ in hidden frames only).
+//! 2. Every task is in exactly one group, and `totals` are sums over the groups.
+//! 3. A group's id is made of what is read (identities of stacks, kind, name, state, runtime,
+//!    place of the spawn), never of an id or an address of this run.
+//! 4. Only a waiting task has waits: stacks of a task that runs or was woken are of its past.
+
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::raw::{MAX_WAITS, RawTask, Source};
+use crate::resolve::ResolvedStack;
+use crate::snapshot::{
+    Group, GroupId, Health, Kind, Module, Process, Runtime, SCHEMA, Snapshot, SourceLocation,
+    Spread, Stack, State, Tasks, Totals, Wait,
+};
+use crate::tasks::Row;
+
+/// The most ids that a group lists.
+pub const LISTED_TASKS: usize = 100;
+
+/// What a snapshot holds beside its tasks.
+#[derive(Debug, Clone)]
+pub struct Meta {
+    /// The wall clock when the snapshot was taken; kept to the millisecond.
+    pub taken_at: SystemTime,
+    /// Milliseconds since the detector was made.
+    pub uptime_ms: u64,
+    /// The process that was looked at.
+    pub process: Process,
+    /// Whether the detector records, and what it could not record.
+    pub health: Health,
+    /// The runtimes that were built with `build_watched`.
+    pub runtimes: Vec<Runtime>,
+    /// The executable and shared objects that addresses of frames lie in.
+    pub modules: Vec<Module>,
+    /// Tasks seen since the detector was installed.
+    pub spawned: u64,
+    /// Tasks that the detector never saw start.
+    pub unknown: u64,
+}
+
+/// Takes tasks one by one and makes a [`Snapshot`] of them.
+pub struct Grouper {
+    places: HashMap<Key, u32, BuildHasherDefault<FastHasher>>,
+    groups: Vec<RawGroup>,
+    /// `group` of a row is a place in `groups`.
+    rows: Option<Vec<Row>>,
+}
+
+impl Grouper {
+    /// With `keep_tasks`, the snapshot lists every task, not its groups alone.
+    pub fn new(keep_tasks: bool) -> Self {
+        Self {
+            places: HashMap::default(),
+            groups: Vec::new(),
+            rows: keep_tasks.then(Vec::new),
+        }
+    }
+
+    /// Adds a task. No task may be pushed twice.
+    pub fn push(&mut self, task: &RawTask) {
+        let (key, unexplained) = Key::of(task);
+        let place = *self.places.entry(key).or_insert_with_key(|key| {
+            self.groups.push(RawGroup::new(*key));
+            u32::try_from(self.groups.len() - 1).expect("no process holds 2^32 tasks")
+        });
+        self.groups[place as usize].add(task, unexplained);
+        if let Some(rows) = &mut self.rows {
+            rows.push(packed(task, place));
+        }
+    }
+
+    /// Resolves, merges and sorts the groups.
+    pub fn finish(self, source: &mut impl Source, meta: Meta) -> Snapshot {
+        let Self {
+            groups: raw, rows, ..
+        } = self;
+        let (merged, places) = merge(raw, &mut Lookup::new(source));
+        let tasks = rows.map_or_else(Tasks::default, |rows| tasks(rows, &places, &merged));
+        let mut groups: Vec<Group> = merged.into_iter().map(Merged::finish).collect();
+        groups.sort_unstable_by(|a, b| b.count.cmp(&a.count).then(a.id.cmp(&b.id)));
+        let totals = Totals {
+            spawned: meta.spawned,
+            unknown: meta.unknown,
+            ..Totals::of(&groups)
+        };
+        Snapshot {
+            schema: SCHEMA,
+            taken_at: to_the_millisecond(meta.taken_at),
+            uptime_ms: meta.uptime_ms,
+            process: meta.process,
+            health: meta.health,
+            totals,
+            runtimes: meta.runtimes,
+            groups,
+            tasks,
+            modules: meta.modules,
+        }
+    }
+}
+
+impl Totals {
+    /// Sums over groups; what groups don't tell is 0.
+    pub(crate) fn of(groups: &[Group]) -> Self {
+        let mut totals = Self::default();
+        for group in groups {
+            totals.tasks += group.count;
+            *totals.by_state.entry(group.state).or_default() += group.count;
+            let mut waits = group.wait.clone();
+            waits.sort_unstable();
+            waits.dedup();
+            for wait in waits {
+                *totals.by_wait.entry(wait).or_default() += group.count;
+            }
+            if let Some(verdict) = &group.verdict {
+                *totals.by_verdict.entry(verdict.level.clone()).or_default() += group.count;
+            }
+        }
+        totals
+    }
+}
+
+/// JSON holds milliseconds: a snapshot read back is equal to the one written.
+fn to_the_millisecond(at: SystemTime) -> SystemTime {
+    let since = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::new(since.as_secs(), since.subsec_millis() * 1_000_000)
+}
+
+fn packed(task: &RawTask, group: u32) -> Row {
+    Row {
+        id: task.id,
+        parent: task.parent,
+        in_state_ms: task.in_state_ms,
+        age_ms: task.age_ms,
+        polls: task.polls,
+        busy_ms: task.busy_ms,
+        group,
+        wakers: Row::pack_wakers(task.wakers),
+    }
+}
+
+fn tasks(mut rows: Vec<Row>, places: &[u32], merged: &[Merged]) -> Tasks {
+    for row in &mut rows {
+        row.group = places[row.group as usize];
+    }
+    Tasks::from_rows(
+        rows,
+        merged
+            .iter()
+            .map(|group| (group.id, group.read.state))
+            .collect(),
+    )
+}
+
+/// What tasks of one raw group have in common, as ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    created: u32,
+    name: u32,
+    spawned_at: u32,
+    runtime: u32,
+    /// Sorted; 0 fills the front.
+    waits: [u32; MAX_WAITS],
+    kind: Kind,
+    state: State,
+    wakers: Wakers,
+}
+
+/// How much of a task's wakers is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Wakers {
+    /// It doesn't wait, or its wakers can't be seen.
+    Unseen,
+    /// It waits and no waker is alive.
+    Gone,
+    /// Stacks explain all of them.
+    Explained,
+    /// Some have no stack.
+    Partly,
+}
+
+impl Key {
+    /// With how many wakers no stack explains.
+    fn of(task: &RawTask) -> (Self, u32) {
+        let mut key = Self {
+            created: task.created,
+            name: task.name,
+            spawned_at: task.spawned_at,
+            runtime: task.runtime,
+            waits: [0; MAX_WAITS],
+            kind: task.kind,
+            state: task.state,
+            wakers: Wakers::Unseen,
+        };
+        if task.state != State::Waiting || task.kind == Kind::BlockOn {
+            return (key, 0);
+        }
+        if task.wakers == Some(0) {
+            key.wakers = Wakers::Gone;
+            return (key, 0);
+        }
+        let given = MAX_WAITS.min(task.waits_len.into());
+        key.waits[..given].copy_from_slice(&task.waits[..given]);
+        let unexplained = unexplained(task, &key.waits[..given]);
+        key.waits.sort_unstable();
+        key.wakers = match (task.wakers, unexplained) {
+            (_, 1..) => Wakers::Partly,
+            (Some(_), 0) => Wakers::Explained,
+            (None, 0) => Wakers::Unseen,
+        };
+        (key, unexplained)
+    }
+}
+
+/// Wakers that were cloned without a capture, and those beyond what the record has room for.
+fn unexplained(task: &RawTask, given: &[u32]) -> u32 {
+    let not_captured = given.iter().filter(|&&stack| stack == 0).count() as u32;
+    let beyond = task
+        .wakers
+        .map_or(0, |alive| alive.saturating_sub(task.wakers_explained));
+    not_captured + beyond
+}
+
+/// Tasks with one [`Key`].
+struct RawGroup {
+    key: Key,
+    in_state: Times,
+    age: Times,
+    /// The smallest ids, the largest of them on top.
+    first: BinaryHeap<u64>,
+    wakers_without_stack: u64,
+    future_bytes: u32,
+}
+
+impl RawGroup {
+    fn new(key: Key) -> Self {
+        Self {
+            key,
+            in_state: Times::default(),
+            age: Times::default(),
+            first: BinaryHeap::new(),
+            wakers_without_stack: 0,
+            future_bytes: 0,
+        }
+    }
+
+    fn add(&mut self, task: &RawTask, unexplained: u32) {
+        self.age.add(task.age_ms);
+        if task.state == State::Waiting {
+            self.in_state.add(task.in_state_ms);
+        }
+        self.wakers_without_stack += u64::from(unexplained);
+        self.future_bytes = self.future_bytes.max(task.future_bytes);
+        self.list(task.id);
+    }
+
+    fn list(&mut self, id: u64) {
+        if self.first.len() < LISTED_TASKS {
+            self.first.push(id);
+        } else if let Some(mut largest) = self.first.peek_mut()
+            && id < *largest
+        {
+            *largest = id;
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.in_state.merge(other.in_state);
+        self.age.merge(other.age);
+        other.first.into_iter().for_each(|id| self.list(id));
+        self.wakers_without_stack += other.wakers_without_stack;
+        self.future_bytes = self.future_bytes.max(other.future_bytes);
+    }
+
+    fn smallest_id(&self) -> u64 {
+        self.first.iter().copied().min().unwrap_or(0)
+    }
+}
+
+/// Times of which the extremes and the sum are exact, and the median is exact below 24 days.
+#[derive(Default)]
+struct Times {
+    min: u64,
+    max: u64,
+    sum: u64,
+    /// As [`pack_time`] has them.
+    each: Vec<u32>,
+}
+
+impl Times {
+    fn add(&mut self, ms: u64) {
+        self.min = if self.each.is_empty() {
+            ms
+        } else {
+            self.min.min(ms)
+        };
+        self.max = self.max.max(ms);
+        self.sum = self.sum.saturating_add(ms);
+        self.each.push(pack_time(ms));
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        self.sum = self.sum.saturating_add(other.sum);
+        self.each.extend(other.each);
+    }
+
+    fn spread(&mut self) -> Spread {
+        let middle = self.each.len().saturating_sub(1) / 2;
+        let median = match self.each.is_empty() {
+            true => 0,
+            false => unpack_time(*self.each.select_nth_unstable(middle).1),
+        };
+        // Packing rounds down to a second above 24 days.
+        Spread {
+            min: self.min,
+            median: median.max(self.min),
+            max: self.max,
+        }
+    }
+}
+
+/// Set where the other bits are seconds, not milliseconds.
+const SECONDS: u32 = 1 << 31;
+
+/// Half the memory of a `u64`, in the same order: milliseconds up to 24 days, then seconds.
+fn pack_time(ms: u64) -> u32 {
+    match u32::try_from(ms) {
+        Ok(ms) if ms < SECONDS => ms,
+        _ => {
+            SECONDS
+                | u32::try_from(ms / 1000)
+                    .unwrap_or(u32::MAX)
+                    .min(SECONDS - 1)
+        }
+    }
+}
+
+fn unpack_time(packed: u32) -> u64 {
+    match packed & SECONDS {
+        0 => u64::from(packed),
+        _ => u64::from(packed & !SECONDS) * 1000,
+    }
+}
+
+/// Merges raw groups that read the same. Also the place in the result of each raw group.
+fn merge<S: Source>(raw: Vec<RawGroup>, lookup: &mut Lookup<'_, S>) -> (Vec<Merged>, Vec<u32>) {
+    let mut in_order: Vec<(usize, RawGroup)> = raw.into_iter().enumerate().collect();
+    // The frames shown for merged groups are those of the oldest task, in whatever order tasks
+    // were pushed.
+    in_order.sort_by_key(|(_, group)| group.smallest_id());
+    let mut by_id: HashMap<GroupId, usize> = HashMap::new();
+    let mut merged: Vec<Merged> = Vec::new();
+    let mut places = vec![0; in_order.len()];
+    for (place, group) in in_order {
+        let read = lookup.read(&group.key);
+        let id = read.id();
+        let into = *by_id.entry(id).or_insert(merged.len());
+        places[place] = into as u32;
+        match merged.get_mut(into) {
+            Some(known) => known.raw.merge(group),
+            None => merged.push(Merged {
+                id,
+                read,
+                raw: group,
+            }),
+        }
+    }
+    (merged, places)
+}
+
+/// A group before its times are summed up.
+struct Merged {
+    id: GroupId,
+    read: Read,
+    raw: RawGroup,
+}
+
+impl Merged {
+    fn finish(self) -> Group {
+        let Self { id, read, mut raw } = self;
+        let mut tasks = raw.first.into_vec();
+        tasks.sort_unstable();
+        Group {
+            id,
+            count: raw.age.each.len() as u64,
+            kind: read.kind,
+            state: read.state,
+            wait: read.wait(),
+            primitives: read.primitives(),
+            name: read.name,
+            runtime: read.runtime,
+            blocked_ms: (read.state == State::Waiting).then(|| raw.in_state.spread()),
+            age_ms: raw.age.spread(),
+            verdict: None,
+            spawned_at: read.spawned_at,
+            waiting_at: read
+                .waits
+                .iter()
+                .map(|stack| stack.frames.clone())
+                .collect(),
+            created_by: read
+                .created
+                .map_or_else(Stack::default, |stack| stack.frames.clone()),
+            bytes: None,
+            tasks,
+            wakers_without_stack: raw.wakers_without_stack,
+            future_bytes: raw.future_bytes.into(),
+            blocked_total_ms: raw.in_state.sum,
+        }
+    }
+}
+
+/// A [`Key`] as it reads.
+struct Read {
+    kind: Kind,
+    state: State,
+    wakers: Wakers,
+    name: String,
+    runtime: String,
+    spawned_at: Option<SourceLocation>,
+    created: Option<Arc<ResolvedStack>>,
+    /// Ordered by wait, primitive and identity.
+    waits: Vec<Arc<ResolvedStack>>,
+}
+
+impl Read {
+    fn wait(&self) -> Vec<Wait> {
+        match self.wakers {
+            Wakers::Gone => vec![Wait::Nothing],
+            _ => self.waits.iter().map(|stack| stack.wait).collect(),
+        }
+    }
+
+    fn primitives(&self) -> Vec<String> {
+        match self.wakers {
+            Wakers::Gone => vec![String::new()],
+            _ => self
+                .waits
+                .iter()
+                .map(|stack| stack.primitive.clone())
+                .collect(),
+        }
+    }
+
+    fn id(&self) -> GroupId {
+        let mut hash = Fnv::default();
+        hash.text(self.kind.word());
+        hash.text(self.state.word());
+        hash.text(&self.name);
+        hash.text(&self.runtime);
+        match &self.spawned_at {
+            Some(at) => {
+                hash.text(&at.file);
+                hash.number(at.line.into());
+                hash.number(at.column.into());
+            }
+            None => hash.text(""),
+        }
+        hash.number(self.created.as_ref().map_or(0, |stack| stack.identity));
+        hash.text(match self.wakers {
+            Wakers::Gone => "no waker",
+            Wakers::Partly => "some wakers",
+            Wakers::Explained | Wakers::Unseen => "wakers",
+        });
+        self.waits
+            .iter()
+            .for_each(|stack| hash.number(stack.identity));
+        GroupId(hash.0)
+    }
+}
+
+/// Asks a [`Source`] once for each id.
+struct Lookup<'a, S> {
+    source: &'a mut S,
+    stacks: HashMap<u32, Arc<ResolvedStack>>,
+    names: HashMap<u32, String>,
+    locations: HashMap<u32, Option<SourceLocation>>,
+    runtimes: HashMap<u32, String>,
+}
+
+impl<'a, S: Source> Lookup<'a, S> {
+    fn new(source: &'a mut S) -> Self {
+        Self {
+            source,
+            stacks: HashMap::new(),
+            names: HashMap::new(),
+            locations: HashMap::new(),
+            runtimes: HashMap::new(),
+        }
+    }
+
+    fn read(&mut self, key: &Key) -> Read {
+        let mut waits: Vec<_> = key.waits.iter().filter_map(|&id| self.stack(id)).collect();
+        waits.sort_by(|a, b| {
+            (a.wait, &a.primitive, a.identity).cmp(&(b.wait, &b.primitive, b.identity))
+        });
+        Read {
+            kind: key.kind,
+            state: key.state,
+            wakers: key.wakers,
+            name: self.name(key.name),
+            runtime: self.runtime(key.runtime),
+            spawned_at: self.location(key.spawned_at),
+            created: self.stack(key.created),
+            waits,
+        }
+    }
+
+    fn stack(&mut self, id: u32) -> Option<Arc<ResolvedStack>> {
+        let known = || self.source.stack(id);
+        (id != 0).then(|| self.stacks.entry(id).or_insert_with(known).clone())
+    }
+
+    fn name(&mut self, id: u32) -> String {
+        let known = || self.source.name(id);
+        match id {
+            0 => String::new(),
+            _ => self.names.entry(id).or_insert_with(known).clone(),
+        }
+    }
+
+    fn runtime(&mut self, id: u32) -> String {
+        let known = || self.source.runtime(id);
+        match id {
+            0 => String::new(),
+            _ => self.runtimes.entry(id).or_insert_with(known).clone(),
+        }
+    }
+
+    fn location(&mut self, id: u32) -> Option<SourceLocation> {
+        let known = || self.source.location(id);
+        match id {
+            0 => None,
+            _ => self.locations.entry(id).or_insert_with(known).clone(),
+        }
+    }
+}
+
+/// FNV-1a, 64 bits: the same in every version, on every machine.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    fn bytes(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    fn number(&mut self, number: u64) {
+        self.bytes(&number.to_le_bytes());
+    }
+
+    /// The length stands before the text, so that no two lists of texts run together alike.
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.bytes(text.as_bytes());
+    }
+}
+
+/// The hash of rustc's own tables: a multiplication a word. Its keys are ids that the detector
+/// gave out, so nobody can choose them to collide.
+#[derive(Default)]
+struct FastHasher(u64);
+
+impl FastHasher {
+    fn word(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+}
+
+impl Hasher for FastHasher {
+    fn finish(&self) -> u64 {
+        // The table takes its bucket from the low bits, the best mixed ones are the high.
+        self.0.rotate_left(26)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for word in bytes.chunks(8) {
+            let mut filled = [0; 8];
+            filled[..word.len()].copy_from_slice(word);
+            self.word(u64::from_le_bytes(filled));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.word(number.into());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.word(number);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.word(number as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::snapshot::Frame;
+
+    /// Stack, name, location and runtime `id` read as those of `id - shift` in `FAMILIES`.
+    struct Fake {
+        shift: u32,
+        asked: Vec<u32>,
+    }
+
+    const FAMILIES: u32 = 5;
+
+    impl Source for Fake {
+        fn stack(&mut self, id: u32) -> Arc<ResolvedStack> {
+            assert!(!self.asked.contains(&id), "stack {id} was asked for twice");
+            self.asked.push(id);
+            let family = (id - self.shift) % FAMILIES;
+            Arc::new(ResolvedStack {
+                frames: [frame(&format!("f{family}"))].into(),
+                wait: Wait::ALL[family as usize],
+                primitive: format!("p{family}"),
+                identity: 1000 + u64::from(family),
+            })
+        }
+
+        fn name(&mut self, id: u32) -> String {
+            format!("name {}", (id - self.shift) % 2)
+        }
+
+        fn location(&mut self, id: u32) -> Option<SourceLocation> {
+            let line = (id - self.shift) % 2;
+            Some(SourceLocation {
+                file: "a.rs".to_owned(),
+                line,
+                column: 1,
+            })
+        }
+
+        fn runtime(&mut self, _: u32) -> String {
+            "main".to_owned()
+        }
+    }
+
+    fn frame(function: &str) -> Frame {
+        Frame {
+            function: function.to_owned(),
+            file: None,
+            line: None,
+            address: 1,
+            inlined: false,
+            hidden: false,
+        }
+    }
+
+    fn raw(id: u64) -> RawTask {
+        RawTask {
+            id,
+            parent: 0,
+            kind: Kind::Task,
+            state: State::Waiting,
+            created: 1,
+            waits: [2, 0, 0, 0, 0, 0, 0, 0],
+            waits_len: 1,
+            wakers: Some(1),
+            wakers_explained: 1,
+            name: 0,
+            spawned_at: 1,
+            runtime: 1,
+            in_state_ms: id * 10,
+            age_ms: id * 100,
+            polls: 1,
+            busy_ms: 0,
+            future_bytes: 64,
+        }
+    }
+
+    fn meta() -> Meta {
+        Meta {
+            taken_at: SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789),
+            uptime_ms: 1,
+            process: Process::default(),
+            health: Health::default(),
+            runtimes: Vec::new(),
+            modules: Vec::new(),
+            spawned: 9,
+            unknown: 3,
+        }
+    }
+
+    fn grouped_with(tasks: &[RawTask], shift: u32) -> Snapshot {
+        let mut grouper = Grouper::new(true);
+        tasks.iter().for_each(|task| grouper.push(task));
+        grouper.finish(
+            &mut Fake {
+                shift,
+                asked: Vec::new(),
+            },
+            meta(),
+        )
+    }
+
+    fn grouped(tasks: &[RawTask]) -> Snapshot {
+        grouped_with(tasks, 0)
+    }
+
+    fn only_group(task: RawTask) -> Group {
+        let mut groups = grouped(&[task]).groups;
+        assert_eq!(groups.len(), 1);
+        groups.remove(0)
+    }
+
+    #[test]
+    fn a_group_sums_up_its_tasks() {
+        let tasks: Vec<_> = (1..=250).rev().map(raw).collect();
+        let snapshot = grouped(&tasks);
+        let [group] = snapshot.groups.as_slice() else {
+            panic!("{snapshot:?}")
+        };
+        assert_eq!(group.count, 250);
+        assert_eq!(group.tasks, (1..=100).collect::<Vec<_>>());
+        assert_eq!(
+            group.blocked_ms,
+            Some(Spread {
+                min: 10,
+                median: 1250,
+                max: 2500
+            })
+        );
+        assert_eq!(
+            group.age_ms,
+            Spread {
+                min: 100,
+                median: 12_500,
+                max: 25_000
+            }
+        );
+        assert_eq!(group.blocked_total_ms, 10 * 250 * 251 / 2);
+        assert_eq!(
+            (group.wait.as_slice(), group.future_bytes),
+            ([Wait::Sleep].as_slice(), 64)
+        );
+        assert_eq!(
+            snapshot.totals.by_wait,
+            BTreeMap::from([(Wait::Sleep, 250)])
+        );
+        assert_eq!(
+            snapshot.totals.by_state,
+            BTreeMap::from([(State::Waiting, 250)])
+        );
+        assert_eq!((snapshot.totals.spawned, snapshot.totals.unknown), (9, 3));
+    }
+
+    #[test]
+    fn the_median_is_the_lower_one() {
+        let snapshot = grouped(&[raw(4), raw(1), raw(3), raw(2)]);
+        assert_eq!(snapshot.groups[0].age_ms.median, 200);
+    }
+
+    #[test]
+    fn times_of_months_keep_their_extremes() {
+        let mut times = Times::default();
+        let months = 100 * 24 * 3_600_000 + 1;
+        times.add(months);
+        assert_eq!(
+            times.spread(),
+            Spread {
+                min: months,
+                median: months,
+                max: months
+            }
+        );
+        times.add(u64::MAX);
+        times.add(5);
+        assert_eq!(
+            times.spread(),
+            Spread {
+                min: 5,
+                median: months - 1,
+                max: u64::MAX
+            }
+        );
+    }
+
+    #[test]
+    fn a_task_without_wakers_waits_on_nothing() {
+        let group = only_group(RawTask {
+            wakers: Some(0),
+            ..raw(1)
+        });
+        assert_eq!(
+            (group.wait, group.primitives),
+            (vec![Wait::Nothing], vec![String::new()])
+        );
+        assert!(group.waiting_at.is_empty());
+        assert_eq!(group.wakers_without_stack, 0);
+    }
+
+    #[test]
+    fn a_block_on_waits_on_what_nobody_sees() {
+        let group = only_group(RawTask {
+            kind: Kind::BlockOn,
+            wakers: None,
+            ..raw(1)
+        });
+        assert!(group.wait.is_empty() && group.waiting_at.is_empty());
+        assert_eq!(group.doing().to_string(), "waiting");
+        assert!(group.blocked_ms.is_some());
+    }
+
+    #[test]
+    fn a_task_that_runs_has_no_wait() {
+        for state in [State::Running, State::Runnable, State::Blocking] {
+            let group = only_group(RawTask { state, ..raw(1) });
+            assert!(group.wait.is_empty() && group.waiting_at.is_empty());
+            assert_eq!((group.blocked_ms, group.blocked_total_ms), (None, 0));
+            assert_eq!(group.doing().to_string(), state.word());
+        }
+    }
+
+    #[test]
+    fn wakers_without_a_stack_are_counted() {
+        let waits = [2, 0, 3, 0, 0, 0, 0, 0];
+        let task = RawTask {
+            waits,
+            waits_len: 3,
+            wakers: Some(5),
+            wakers_explained: 3,
+            ..raw(1)
+        };
+        let group = only_group(task);
+        assert_eq!(group.wakers_without_stack, 3);
+        assert_eq!(group.doing().to_string(), "select (sleep, IO wait, ?)");
+
+        let none = RawTask {
+            waits_len: 0,
+            wakers: Some(1),
+            wakers_explained: 0,
+            ..raw(1)
+        };
+        assert_eq!(only_group(none).doing().to_string(), "?");
+    }
+
+    #[test]
+    fn equal_waits_are_told_once_with_their_number() {
+        let waits = [2, 7, 3, 0, 0, 0, 0, 0];
+        let task = RawTask {
+            waits,
+            waits_len: 3,
+            wakers: Some(3),
+            wakers_explained: 3,
+            ..raw(1)
+        };
+        let group = only_group(task);
+        assert_eq!(group.doing().to_string(), "select (2 sleep, IO wait)");
+        assert_eq!(group.waiting_at.len(), 3);
+    }
+
+    #[test]
+    fn a_million_busy_tasks_do_not_hide_that_some_are_not_explained() {
+        let unsure = RawTask {
+            wakers: Some(2),
+            ..raw(2)
+        };
+        assert_eq!(grouped(&[raw(1), unsure]).groups.len(), 2);
+    }
+
+    fn any_task() -> impl Strategy<Value = RawTask> {
+        let waits = proptest::collection::vec(1..12_u32, 0..4);
+        let parts = (0..4_usize, 0..4_usize, 0..12_u32, waits, 0..3_u32, 0..4_u32);
+        (parts, proptest::option::of(0..5_u32), any::<u32>()).prop_map(
+            |((kind, state, created, stacks, name, spawned_at), wakers, ms)| {
+                let mut waits = [0; MAX_WAITS];
+                waits[..stacks.len()].copy_from_slice(&stacks);
+                RawTask {
+                    kind: Kind::ALL[kind],
+                    state: State::ALL[state],
+                    created,
+                    waits,
+                    waits_len: stacks.len() as u8,
+                    wakers,
+                    wakers_explained: stacks.len() as u32,
+                    name,
+                    spawned_at,
+                    in_state_ms: ms.into(),
+                    ..raw(0)
+                }
+            },
+        )
+    }
+
+    fn any_tasks() -> impl Strategy<Value = Vec<RawTask>> {
+        proptest::collection::vec(any_task(), 0..300).prop_map(|mut tasks| {
+            (1..).zip(&mut tasks).for_each(|(id, task)| task.id = id);
+            tasks
+        })
+    }
+
+    fn renumbered(task: &RawTask, shift: u32) -> RawTask {
+        let moved = |id: u32| if id == 0 { 0 } else { id + shift };
+        RawTask {
+            created: moved(task.created),
+            waits: task.waits.map(moved),
+            name: moved(task.name),
+            spawned_at: moved(task.spawned_at),
+            ..*task
+        }
+    }
+
+    fn ids_and_counts(snapshot: &Snapshot) -> Vec<(GroupId, u64)> {
+        snapshot
+            .groups
+            .iter()
+            .map(|group| (group.id, group.count))
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_task_is_in_exactly_one_group(tasks in any_tasks()) {
+            let snapshot = grouped(&tasks);
+            let counted: u64 = snapshot.groups.iter().map(|group| group.count).sum();
+            prop_assert_eq!(counted, tasks.len() as u64);
+            prop_assert_eq!(snapshot.tasks.len(), tasks.len());
+            for group in &snapshot.groups {
+                let members: Vec<u64> = snapshot
+                    .tasks
+                    .iter()
+                    .filter(|task| task.group == group.id)
+                    .map(|task| task.id)
+                    .collect();
+                prop_assert_eq!(group.count, members.len() as u64);
+                prop_assert_eq!(&group.tasks, &members[..members.len().min(LISTED_TASKS)]);
+            }
+        }
+
+        #[test]
+        fn totals_are_the_sums_of_the_groups(tasks in any_tasks()) {
+            let totals = grouped(&tasks).totals;
+            prop_assert_eq!(totals.tasks, tasks.len() as u64);
+            prop_assert_eq!(totals.by_state.values().sum::<u64>(), totals.tasks);
+            prop_assert!(totals.by_wait.values().all(|&count| count <= totals.tasks));
+        }
+
+        #[test]
+        fn no_id_is_listed_twice(tasks in any_tasks()) {
+            let snapshot = grouped(&tasks);
+            let ids: Vec<u64> = snapshot.groups.iter().flat_map(|g| g.tasks.clone()).collect();
+            prop_assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+            let groups: BTreeSet<_> = snapshot.groups.iter().map(|group| group.id).collect();
+            prop_assert_eq!(groups.len(), snapshot.groups.len());
+        }
+
+        #[test]
+        fn group_ids_do_not_depend_on_the_order(tasks in any_tasks(), seed in any::<u64>()) {
+            let mut shuffled = tasks.clone();
+            shuffled.sort_by_key(|task| task.id.wrapping_mul(seed | 1));
+            let (one, other) = (grouped(&tasks), grouped(&shuffled));
+            let json = |snapshot| serde_json::to_string(snapshot).unwrap();
+            prop_assert_eq!(json(&one), json(&other));
+        }
+
+        #[test]
+        fn group_ids_do_not_depend_on_ids_of_the_run(tasks in any_tasks(), shift in 0..9_u32) {
+            let moved: Vec<_> = tasks.iter().map(|task| renumbered(task, shift)).collect();
+            let (one, other) = (grouped(&tasks), grouped_with(&moved, shift));
+            prop_assert_eq!(ids_and_counts(&one), ids_and_counts(&other));
+        }
+    }
+}
