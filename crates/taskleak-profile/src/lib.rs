@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 pub mod group;
+pub mod query;
 pub mod raw;
+pub mod render;
 pub mod resolve;
 pub mod snapshot;
 mod tasks;

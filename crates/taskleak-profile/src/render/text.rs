@@ -1,0 +1,602 @@
+//! Text, in Go's two grammars.
+//!
+//! By groups (`debug=1`), what pprof's legacy parser reads: `task profile: total N`, for each
+//! group `COUNT @ 0x… 0x…`, and at the end the memory map, so that `go tool pprof BINARY FILE`
+//! finds symbols. All else stands on lines that begin with `#`. As in Go, the addresses after the
+//! `@` are return addresses (the parser takes one off), those on the lines below are of the calls.
+//!
+//! By tasks (`debug=2`), what Go prints when it crashes: `task 17 [chan receive, 5 minutes]:`,
+//! then two lines for each frame, then `created by`. What Go has no word for stands in the
+//! brackets.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use super::show::{Clean, Modules, Place, Time, by_address, shown, whole_stack};
+use crate::snapshot::{Frame, Group, GroupId, Kind, Snapshot, Spread, Stack, Task, Wait};
+
+/// The ids that a group shows; JSON has more.
+const SHOWN_IDS: usize = 10;
+
+pub(super) fn groups(snapshot: &Snapshot, full: bool, sink: &mut impl Write) -> io::Result<()> {
+    writeln!(sink, "task profile: total {}", snapshot.totals.tasks)?;
+    about(snapshot, sink)?;
+    let modules = Modules::of(snapshot);
+    let mut used = vec![false; snapshot.modules.len()];
+    for group in &snapshot.groups {
+        writeln!(sink)?;
+        addresses(group, full, &modules, &mut used, sink)?;
+        GroupText {
+            group,
+            full,
+            modules: &modules,
+        }
+        .write(sink)?;
+    }
+    memory_map(snapshot, &used, sink)
+}
+
+pub(super) fn tasks(snapshot: &Snapshot, full: bool, sink: &mut impl Write) -> io::Result<()> {
+    let mut separate = health(snapshot, sink)?;
+    if snapshot.tasks.is_empty() && snapshot.totals.tasks > 0 {
+        writeln!(sink, "# the snapshot was taken without its tasks")?;
+    }
+    let by_id: HashMap<GroupId, &Group> = snapshot
+        .groups
+        .iter()
+        .map(|group| (group.id, group))
+        .collect();
+    let groups: Vec<_> = snapshot
+        .tasks
+        .group_ids()
+        .map(|id| by_id.get(&id).copied())
+        .collect();
+    let modules = Modules::of(snapshot);
+    for (task, place) in snapshot.tasks.with_places() {
+        if separate {
+            writeln!(sink)?;
+        }
+        separate = true;
+        TaskText {
+            task,
+            group: groups[place],
+            full,
+            modules: &modules,
+        }
+        .write(sink)?;
+    }
+    Ok(())
+}
+
+/// What concerns all groups.
+fn about(snapshot: &Snapshot, sink: &mut impl Write) -> io::Result<()> {
+    let process = &snapshot.process;
+    let at = humantime::format_rfc3339_millis(snapshot.taken_at);
+    let up = Time(snapshot.uptime_ms);
+    writeln!(
+        sink,
+        "# process {} {} at {at}, up {up}",
+        process.pid,
+        Clean(&process.exe)
+    )?;
+    let totals = &snapshot.totals;
+    let states = totals
+        .by_state
+        .iter()
+        .map(|(state, count)| (state.word(), *count));
+    counts("state", states, sink)?;
+    counts(
+        "wait",
+        totals
+            .by_wait
+            .iter()
+            .map(|(wait, count)| (wait.word(), *count)),
+        sink,
+    )?;
+    let verdicts = totals
+        .by_verdict
+        .iter()
+        .map(|(level, count)| (level.as_str(), *count));
+    counts("verdict", verdicts, sink)?;
+    if totals.left_out > 0 {
+        writeln!(
+            sink,
+            "# {} more tasks are left out by the query",
+            totals.left_out
+        )?;
+    }
+    if totals.unknown > 0 {
+        writeln!(
+            sink,
+            "# {} more tasks started unseen and are not listed",
+            totals.unknown
+        )?;
+    }
+    health(snapshot, sink).map(|_| ())
+}
+
+fn counts<'a>(
+    what: &str,
+    of: impl Iterator<Item = (&'a str, u64)>,
+    sink: &mut impl Write,
+) -> io::Result<()> {
+    let each: Vec<String> = of
+        .map(|(word, count)| format!("{} {count}", Clean(word)))
+        .collect();
+    if each.is_empty() {
+        Ok(())
+    } else {
+        writeln!(sink, "# {what}: {}", each.join(", "))
+    }
+}
+
+/// What is wrong with the detector. Whether there was anything.
+fn health(snapshot: &Snapshot, sink: &mut impl Write) -> io::Result<bool> {
+    let health = &snapshot.health;
+    if !health.recording {
+        writeln!(sink, "# NOT RECORDING: what is below is not all there is")?;
+    }
+    for problem in &health.problems {
+        writeln!(sink, "# problem: {}", Clean(problem))?;
+    }
+    let dropped = health
+        .dropped
+        .iter()
+        .map(|(what, count)| (what.as_str(), *count));
+    counts("dropped", dropped, sink)?;
+    Ok(!health.recording || !health.problems.is_empty() || !health.dropped.is_empty())
+}
+
+/// The line of a group that pprof reads.
+fn addresses(
+    group: &Group,
+    full: bool,
+    modules: &Modules<'_>,
+    used: &mut [bool],
+    sink: &mut impl Write,
+) -> io::Result<()> {
+    write!(sink, "{} @", group.count)?;
+    let frames = whole_stack(group, full);
+    for call in by_address(&frames) {
+        let address = call[0].address;
+        write!(sink, " {:#x}", address.saturating_add(1))?;
+        if let Some(place) = modules.place(address) {
+            used[place] = true;
+        }
+    }
+    // The grammar wants one address at least; this one is of no module.
+    writeln!(sink, "{}", if frames.is_empty() { " 0x1" } else { "" })
+}
+
+/// In the form that pprof recommends: it has a place for the build id.
+fn memory_map(snapshot: &Snapshot, used: &[bool], sink: &mut impl Write) -> io::Result<()> {
+    if !used.contains(&true) {
+        return Ok(());
+    }
+    writeln!(sink, "\n--- Memory map: ---")?;
+    let modules = snapshot.modules.iter().zip(used).filter(|(_, used)| **used);
+    for (module, _) in modules {
+        let (start, end, offset) = (module.start, module.end, module.file_offset);
+        let (path, build_id) = (Clean(&module.path), Clean(&module.build_id));
+        let line = format!("{start:#x}-{end:#x} r-xp {path} (@{offset:x}) {build_id}");
+        writeln!(sink, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// What people read of a group.
+struct GroupText<'a> {
+    group: &'a Group,
+    full: bool,
+    modules: &'a Modules<'a>,
+}
+
+impl GroupText<'_> {
+    fn write(&self, sink: &mut impl Write) -> io::Result<()> {
+        self.summary(sink)?;
+        self.verdict(sink)?;
+        let arms = Arm::of(self.group);
+        for arm in &arms {
+            if self.group.waiting_at.len() > 1 || self.group.wakers_without_stack > 0 {
+                writeln!(sink, "# {arm}")?;
+            }
+            self.frames(arm.stack, sink)?;
+        }
+        self.missing(sink)?;
+        self.created(sink)?;
+        self.ids(sink)
+    }
+
+    /// What the tasks do, for how long, and what tells this group from others.
+    fn summary(&self, sink: &mut impl Write) -> io::Result<()> {
+        let group = self.group;
+        write!(sink, "# {}", group.doing())?;
+        if let ([primitive], 0) = (group.primitives.as_slice(), group.wakers_without_stack)
+            && !primitive.is_empty()
+        {
+            write!(sink, " ({})", Clean(primitive))?;
+        }
+        if let Some(blocked) = &group.blocked_ms {
+            write!(sink, " for ")?;
+            spread(blocked, sink)?;
+        }
+        write!(sink, " · spawned ")?;
+        spread(&group.age_ms, sink)?;
+        write!(sink, " ago")?;
+        if group.kind != Kind::Task {
+            write!(sink, " · {}", group.kind.word())?;
+        }
+        if !group.name.is_empty() {
+            write!(sink, " · name {}", Clean(&group.name))?;
+        }
+        if !group.runtime.is_empty() {
+            write!(sink, " · runtime {}", Clean(&group.runtime))?;
+        }
+        writeln!(sink, " · group {}", group.id)
+    }
+
+    fn verdict(&self, sink: &mut impl Write) -> io::Result<()> {
+        let Some(verdict) = &self.group.verdict else {
+            return Ok(());
+        };
+        let evidence = verdict.evidence.join("; ");
+        writeln!(
+            sink,
+            "# leak {}: {}",
+            Clean(&verdict.level),
+            Clean(&evidence)
+        )
+    }
+
+    fn missing(&self, sink: &mut impl Write) -> io::Result<()> {
+        if self.group.wait == [Wait::Nothing] {
+            writeln!(sink, "# no waker is alive: only an abort can end it")?;
+        }
+        match self.group.wakers_without_stack {
+            0 => Ok(()),
+            wakers => writeln!(
+                sink,
+                "# ? {wakers} wakers without a stack, in all its tasks"
+            ),
+        }
+    }
+
+    fn created(&self, sink: &mut impl Write) -> io::Result<()> {
+        let group = self.group;
+        if !group.created_by.is_empty() {
+            writeln!(sink, "# created by")?;
+            self.frames(&group.created_by, sink)?;
+        }
+        let Some(at) = &group.spawned_at else {
+            return Ok(());
+        };
+        write!(
+            sink,
+            "# spawned at {}:{}:{}",
+            Clean(&at.file),
+            at.line,
+            at.column
+        )?;
+        match group.future_bytes {
+            0 => writeln!(sink),
+            bytes => writeln!(sink, " · future of {bytes} bytes"),
+        }
+    }
+
+    fn ids(&self, sink: &mut impl Write) -> io::Result<()> {
+        let group = self.group;
+        write!(sink, "# tasks")?;
+        for id in group.tasks.iter().take(SHOWN_IDS) {
+            write!(sink, " {id}")?;
+        }
+        let shown = group.tasks.len().min(SHOWN_IDS) as u64;
+        match group.count.saturating_sub(shown) {
+            0 => writeln!(sink),
+            more => writeln!(sink, " and {more} more"),
+        }
+    }
+
+    /// `#`, address, function and place in columns of tabs, as Go aligns them.
+    fn frames(&self, stack: &Stack, sink: &mut impl Write) -> io::Result<()> {
+        let rows: Vec<[String; 3]> = shown(stack, self.full)
+            .map(|frame| self.columns(frame))
+            .collect();
+        let widths = [0, 1].map(|column| width(rows.iter().map(|row| &row[column])));
+        for [address, function, place] in &rows {
+            write!(sink, "#\t{address}{}{function}", tabs(address, widths[0]))?;
+            let tabs = if place.is_empty() {
+                String::new()
+            } else {
+                tabs(function, widths[1])
+            };
+            writeln!(sink, "{tabs}{place}")?;
+        }
+        Ok(())
+    }
+
+    fn columns(&self, frame: &Frame) -> [String; 3] {
+        let function = match self.full && frame.hidden {
+            true => format!("({})", self.modules.label(frame)),
+            false => self.modules.label(frame).to_string(),
+        };
+        [
+            format!("{:#x}", frame.address),
+            function,
+            Place(frame).to_string(),
+        ]
+    }
+}
+
+/// A tab stop.
+const TAB: usize = 8;
+/// A longer cell does not push the column after it any further.
+const WIDEST: usize = 64;
+
+/// The tab stop after the widest cell.
+fn width<'a>(cells: impl Iterator<Item = &'a String>) -> usize {
+    let lengths = cells.map(|cell| cell.chars().count());
+    let widest = lengths.filter(|length| *length < WIDEST).max().unwrap_or(0);
+    (widest + 1).next_multiple_of(TAB)
+}
+
+/// From the end of a cell to the tab stop at `width`.
+fn tabs(cell: &str, width: usize) -> String {
+    let short = width.saturating_sub(cell.chars().count());
+    "\t".repeat(short.div_ceil(TAB).max(1))
+}
+
+/// `2m10s`, and from when to when where that is not the same.
+fn spread(times: &Spread, sink: &mut impl Write) -> io::Result<()> {
+    let [min, median, max] = [times.min, times.median, times.max].map(|ms| Time(ms).to_string());
+    write!(sink, "{median}")?;
+    if min == max {
+        Ok(())
+    } else {
+        write!(sink, " ({min} to {max})")
+    }
+}
+
+/// One of what a task waits for, and how many of its wakers say the same.
+struct Arm<'a> {
+    wait: Wait,
+    primitive: &'a str,
+    stack: &'a Stack,
+    wakers: usize,
+}
+
+impl<'a> Arm<'a> {
+    fn of(group: &'a Group) -> Vec<Self> {
+        let mut arms: Vec<Self> = Vec::new();
+        let primitives = group
+            .primitives
+            .iter()
+            .map(String::as_str)
+            .chain(std::iter::repeat(""));
+        let waits = group.wait.iter().zip(primitives).zip(&group.waiting_at);
+        for ((&wait, primitive), stack) in waits {
+            match arms.last_mut() {
+                // They are ordered, so equal ones stand side by side.
+                Some(last) if last.wait == wait && last.stack == stack => last.wakers += 1,
+                _ => arms.push(Self {
+                    wait,
+                    primitive,
+                    stack,
+                    wakers: 1,
+                }),
+            }
+        }
+        arms
+    }
+}
+
+impl Display for Arm<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.wakers > 1 {
+            write!(f, "{} ", self.wakers)?;
+        }
+        match self.primitive {
+            "" => f.write_str(self.wait.word()),
+            primitive => write!(f, "{} ({})", self.wait.word(), Clean(primitive)),
+        }
+    }
+}
+
+/// One task as Go prints it.
+struct TaskText<'a> {
+    task: Task,
+    /// `None` in a file that was cut by hand.
+    group: Option<&'a Group>,
+    full: bool,
+    modules: &'a Modules<'a>,
+}
+
+impl TaskText<'_> {
+    fn write(&self, sink: &mut impl Write) -> io::Result<()> {
+        self.head(sink)?;
+        let Some(group) = self.group else {
+            return Ok(());
+        };
+        let arms = if group.waiting_at.len() > 1 {
+            Arm::of(group)
+        } else {
+            Vec::new()
+        };
+        for arm in &arms {
+            writeln!(sink, "[{arm}]")?;
+            self.frames(shown(arm.stack, self.full), sink)?;
+        }
+        if let [stack] = group.waiting_at.as_slice() {
+            self.frames(shown(stack, self.full), sink)?;
+        }
+        self.created(group, sink)
+    }
+
+    fn head(&self, sink: &mut impl Write) -> io::Result<()> {
+        write!(sink, "task {} [", self.task.id)?;
+        match self.group {
+            Some(group) => write!(sink, "{}", group.doing())?,
+            None => write!(sink, "{}", self.task.state.word())?,
+        }
+        let time = self.task.blocked_ms.or(self.task.runnable_ms).unwrap_or(0);
+        match time / 1000 {
+            0 => {}
+            seconds @ 1..60 => write!(sink, ", {seconds}s")?,
+            seconds => write!(sink, ", {} minutes", seconds / 60)?,
+        }
+        if let Some(group) = self.group {
+            if !group.name.is_empty() {
+                write!(sink, ", name {}", Clean(&group.name))?;
+            }
+            if !group.runtime.is_empty() {
+                write!(sink, ", runtime {}", Clean(&group.runtime))?;
+            }
+        }
+        writeln!(sink, "]:")
+    }
+
+    /// Go names the function that spawned, and no more of its stack.
+    fn created(&self, group: &Group, sink: &mut impl Write) -> io::Result<()> {
+        let mut frames = shown(&group.created_by, self.full);
+        let creator = frames.next();
+        match creator {
+            Some(frame) => write!(sink, "created by {}", self.modules.label(frame))?,
+            None if group.spawned_at.is_none() && self.task.parent.is_none() => return Ok(()),
+            None => write!(sink, "created by ?")?,
+        }
+        match self.task.parent {
+            Some(parent) => writeln!(sink, " in task {parent}")?,
+            None => writeln!(sink)?,
+        }
+        match (creator, &group.spawned_at) {
+            (Some(frame), _) if frame.file.is_some() => writeln!(sink, "\t{}", Place(frame))?,
+            (None, Some(at)) => writeln!(sink, "\t{}:{}", Clean(&at.file), at.line)?,
+            _ => {}
+        }
+        if self.full {
+            self.frames(frames, sink)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn frames<'f>(
+        &self,
+        frames: impl Iterator<Item = &'f Frame>,
+        sink: &mut impl Write,
+    ) -> io::Result<()> {
+        for frame in frames {
+            writeln!(sink, "{}", self.modules.label(frame))?;
+            match frame.file {
+                Some(_) => writeln!(sink, "\t{}", Place(frame))?,
+                None => writeln!(sink, "\t{:#x}", frame.address)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    fn text(
+        render: impl Fn(&Snapshot, bool, &mut Vec<u8>) -> io::Result<()>,
+        snapshot: &Snapshot,
+        full: bool,
+    ) -> String {
+        let mut sink = Vec::new();
+        render(snapshot, full, &mut sink).unwrap();
+        String::from_utf8(sink).unwrap()
+    }
+
+    #[test]
+    fn groups_of_the_sample() {
+        insta::assert_snapshot!(text(groups, &sample::snapshot(), false));
+    }
+
+    #[test]
+    fn groups_of_the_sample_in_full() {
+        insta::assert_snapshot!(text(groups, &sample::snapshot(), true));
+    }
+
+    #[test]
+    fn tasks_of_the_sample() {
+        insta::assert_snapshot!(text(tasks, &sample::snapshot(), false));
+    }
+
+    #[test]
+    fn tasks_of_the_sample_in_full() {
+        insta::assert_snapshot!(text(tasks, &sample::snapshot(), true));
+    }
+
+    /// pprof's own rules: see `parseGoCount` in its `legacy_profile.go`.
+    #[test]
+    fn the_legacy_grammar_is_kept() {
+        let text = text(groups, &sample::snapshot(), true);
+        let (head, map) = text.split_once("\n--- Memory map: ---\n").unwrap();
+        let mut lines = head.lines();
+        assert!(lines.next().unwrap().starts_with("task profile: total "));
+        for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let (count, addresses) = line.split_once(" @ ").unwrap();
+            assert!(count.parse::<u64>().is_ok(), "{line}");
+            for address in addresses.split(' ') {
+                let digits = address.strip_prefix("0x").unwrap();
+                assert!(u64::from_str_radix(digits, 16).is_ok(), "{line}");
+            }
+        }
+        assert_eq!(
+            map.lines().count(),
+            2,
+            "only modules that addresses lie in:\n{map}"
+        );
+    }
+
+    #[test]
+    fn a_detector_that_does_not_record_says_so_first() {
+        let mut snapshot = sample::snapshot();
+        snapshot.health.recording = false;
+        assert!(text(tasks, &snapshot, false).starts_with("# NOT RECORDING"));
+        assert!(text(groups, &snapshot, false).contains("\n# NOT RECORDING"));
+    }
+
+    #[test]
+    fn a_snapshot_without_tasks_is_not_taken_for_an_idle_process() {
+        let mut snapshot = sample::snapshot();
+        snapshot.tasks = Default::default();
+        assert!(text(tasks, &snapshot, false).contains("without its tasks"));
+    }
+
+    #[test]
+    fn wakers_with_one_stack_are_told_once() {
+        let mut snapshot = sample::snapshot();
+        let group = &mut snapshot.groups[0];
+        group.wait.push(group.wait[0]);
+        group.primitives.push(group.primitives[0].clone());
+        group.waiting_at.push(group.waiting_at[0].clone());
+        let text = text(groups, &snapshot, false);
+        assert_eq!(
+            text.matches("# 2 chan receive (tokio::sync::mpsc)").count(),
+            1
+        );
+        assert!(text.contains("# select (2 chan receive) for"));
+    }
+
+    #[test]
+    fn runnable_tasks_tell_for_how_long() {
+        let mut snapshot = sample::snapshot();
+        let state = crate::snapshot::State::Runnable;
+        let stuck = |task: Task| Task {
+            runnable_ms: Some(42_000),
+            ..task
+        };
+        snapshot.tasks = snapshot
+            .tasks
+            .iter()
+            .filter(|task| task.state == state)
+            .map(stuck)
+            .collect();
+        assert!(text(tasks, &snapshot, false).contains("task 800 [runnable, 42s]:"));
+    }
+}
