@@ -15,7 +15,7 @@
 //!    stands in `<…>`.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::time::SystemTime;
 
 use flate2::Compression;
@@ -24,7 +24,7 @@ use prost::Message;
 
 use super::show::{Modules, by_address, whole_stack};
 use super::{Options, SampleType};
-use crate::snapshot::{Frame, Group, Module, Snapshot, State};
+use crate::snapshot::{Frame, Group, Module, Snapshot};
 
 pub(super) fn write(
     snapshot: &Snapshot,
@@ -37,7 +37,7 @@ pub(super) fn write(
         writer.group(group)?;
     }
     writer.mappings()?;
-    writer.sink.finish()?;
+    writer.sink.into_inner()?.finish()?;
     Ok(())
 }
 
@@ -160,7 +160,8 @@ struct Writer<'a, W: Write> {
     snapshot: &'a Snapshot,
     options: &'a Options,
     modules: Modules<'a>,
-    sink: GzEncoder<W>,
+    /// The parts are small, and the encoder is slow at small writes.
+    sink: BufWriter<GzEncoder<W>>,
     /// What has got a number since the last part was written.
     part: Profile,
     strings: HashMap<String, i64>,
@@ -178,7 +179,7 @@ impl<'a, W: Write> Writer<'a, W> {
             snapshot,
             options,
             modules: Modules::of(snapshot),
-            sink,
+            sink: BufWriter::new(sink),
             part: Profile::default(),
             strings: HashMap::new(),
             functions: HashMap::new(),
@@ -239,9 +240,11 @@ impl<'a, W: Write> Writer<'a, W> {
     }
 
     fn labels(&mut self, group: &Group) -> Vec<Label> {
-        let wait = match group.state {
-            State::Waiting => group.doing().to_string(),
-            _ => String::new(),
+        let knows_wait = !group.wait.is_empty() || group.wakers_without_stack > 0;
+        let wait = if knows_wait {
+            group.doing().to_string()
+        } else {
+            String::new()
         };
         let spawned_at = group.spawned_at.as_ref();
         let spawned_at = spawned_at.map(|at| format!("{}:{}:{}", at.file, at.line, at.column));

@@ -52,19 +52,18 @@ pub(super) fn tasks(snapshot: &Snapshot, full: bool, sink: &mut impl Write) -> i
         .group_ids()
         .map(|id| by_id.get(&id).copied())
         .collect();
-    let modules = Modules::of(snapshot);
+    let mut bodies = Bodies {
+        modules: Modules::of(snapshot),
+        full,
+        groups,
+        known: HashMap::new(),
+    };
     for (task, place) in snapshot.tasks.with_places() {
         if separate {
             writeln!(sink)?;
         }
         separate = true;
-        TaskText {
-            task,
-            group: groups[place],
-            full,
-            modules: &modules,
-        }
-        .write(sink)?;
+        bodies.with(place, |body| body.write(&task, sink))?;
     }
     Ok(())
 }
@@ -221,9 +220,8 @@ impl GroupText<'_> {
             write!(sink, " for ")?;
             spread(blocked, sink)?;
         }
-        write!(sink, " · spawned ")?;
+        write!(sink, " · age ")?;
         spread(&group.age_ms, sink)?;
-        write!(sink, " ago")?;
         if group.kind != Kind::Task {
             write!(sink, " · {}", group.kind.word())?;
         }
@@ -402,97 +400,134 @@ impl Display for Arm<'_> {
     }
 }
 
-/// One task as Go prints it.
-struct TaskText<'a> {
-    task: Task,
-    /// `None` in a file that was cut by hand.
-    group: Option<&'a Group>,
+/// The most groups whose [`Body`] is held: a few MB.
+const MOST_BODIES: usize = 2000;
+
+/// The bodies of the groups, made once for each of the first [`MOST_BODIES`].
+struct Bodies<'a> {
+    modules: Modules<'a>,
     full: bool,
-    modules: &'a Modules<'a>,
+    /// `None` in a file that was cut by hand.
+    groups: Vec<Option<&'a Group>>,
+    known: HashMap<usize, Body>,
 }
 
-impl TaskText<'_> {
-    fn write(&self, sink: &mut impl Write) -> io::Result<()> {
-        self.head(sink)?;
-        let Some(group) = self.group else {
-            return Ok(());
-        };
-        let arms = if group.waiting_at.len() > 1 {
-            Arm::of(group)
-        } else {
-            Vec::new()
-        };
-        for arm in &arms {
-            writeln!(sink, "[{arm}]")?;
-            self.frames(shown(arm.stack, self.full), sink)?;
+impl Bodies<'_> {
+    fn with(
+        &mut self,
+        place: usize,
+        write: impl FnOnce(&Body) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if let Some(body) = self.known.get(&place) {
+            return write(body);
         }
-        if let [stack] = group.waiting_at.as_slice() {
-            self.frames(shown(stack, self.full), sink)?;
+        let body = self.groups[place].map_or_else(Body::default, |group| self.body(group));
+        write(&body)?;
+        if self.known.len() < MOST_BODIES {
+            self.known.insert(place, body);
         }
-        self.created(group, sink)
+        Ok(())
     }
 
-    fn head(&self, sink: &mut impl Write) -> io::Result<()> {
-        write!(sink, "task {} [", self.task.id)?;
-        match self.group {
-            Some(group) => write!(sink, "{}", group.doing())?,
-            None => write!(sink, "{}", self.task.state.word())?,
+    fn body(&self, group: &Group) -> Body {
+        Body {
+            doing: group.doing().to_string(),
+            traits: traits(group),
+            stacks: self.stacks(group),
+            creator: self.creator(group),
+            creator_known: !group.created_by.is_empty() || group.spawned_at.is_some(),
+            created_at: self.created_at(group),
         }
-        let time = self.task.blocked_ms.or(self.task.runnable_ms).unwrap_or(0);
+    }
+
+    fn stacks(&self, group: &Group) -> String {
+        if let [stack] = group.waiting_at.as_slice() {
+            return shown(stack, self.full)
+                .map(|frame| self.frame(frame))
+                .collect();
+        }
+        let mut stacks = String::new();
+        for arm in Arm::of(group) {
+            stacks += &format!("[{arm}]\n");
+            stacks.extend(shown(arm.stack, self.full).map(|frame| self.frame(frame)));
+        }
+        stacks
+    }
+
+    /// Go names the function that spawned, and no more of its stack.
+    fn creator(&self, group: &Group) -> String {
+        match shown(&group.created_by, self.full).next() {
+            Some(frame) => self.modules.label(frame).to_string(),
+            None => "?".to_owned(),
+        }
+    }
+
+    fn created_at(&self, group: &Group) -> String {
+        let mut frames = shown(&group.created_by, self.full);
+        let at = match (frames.next(), &group.spawned_at) {
+            (Some(frame), _) => place(frame),
+            (None, Some(at)) => format!("\t{}:{}\n", Clean(&at.file), at.line),
+            (None, None) => String::new(),
+        };
+        let rest = frames.filter(|_| self.full).map(|frame| self.frame(frame));
+        std::iter::once(at).chain(rest).collect()
+    }
+
+    fn frame(&self, frame: &Frame) -> String {
+        format!("{}\n{}", self.modules.label(frame), place(frame))
+    }
+}
+
+/// The line below a frame's function.
+fn place(frame: &Frame) -> String {
+    match frame.file {
+        Some(_) => format!("\t{}\n", Place(frame)),
+        None => format!("\t{:#x}\n", frame.address),
+    }
+}
+
+/// What stands in the brackets behind the time.
+fn traits(group: &Group) -> String {
+    let known = |what, value| match value {
+        "" => String::new(),
+        value => format!(", {what} {}", Clean(value)),
+    };
+    known("name", &group.name) + &known("runtime", &group.runtime)
+}
+
+/// What is the same in the text of each task of a group.
+#[derive(Default)]
+struct Body {
+    doing: String,
+    traits: String,
+    stacks: String,
+    creator: String,
+    /// Something is known of the spawn beside the task that did it.
+    creator_known: bool,
+    created_at: String,
+}
+
+impl Body {
+    fn write(&self, task: &Task, sink: &mut impl Write) -> io::Result<()> {
+        let doing = if self.doing.is_empty() {
+            task.state.word()
+        } else {
+            &self.doing
+        };
+        write!(sink, "task {} [{doing}", task.id)?;
+        let time = task.blocked_ms.or(task.runnable_ms).unwrap_or(0);
         match time / 1000 {
             0 => {}
             seconds @ 1..60 => write!(sink, ", {seconds}s")?,
             seconds => write!(sink, ", {} minutes", seconds / 60)?,
         }
-        if let Some(group) = self.group {
-            if !group.name.is_empty() {
-                write!(sink, ", name {}", Clean(&group.name))?;
-            }
-            if !group.runtime.is_empty() {
-                write!(sink, ", runtime {}", Clean(&group.runtime))?;
-            }
+        write!(sink, "{}]:\n{}", self.traits, self.stacks)?;
+        match (self.creator_known, task.parent) {
+            (false, None) => return Ok(()),
+            (_, None) => writeln!(sink, "created by {}", self.creator)?,
+            (_, Some(parent)) => writeln!(sink, "created by {} in task {parent}", self.creator)?,
         }
-        writeln!(sink, "]:")
-    }
-
-    /// Go names the function that spawned, and no more of its stack.
-    fn created(&self, group: &Group, sink: &mut impl Write) -> io::Result<()> {
-        let mut frames = shown(&group.created_by, self.full);
-        let creator = frames.next();
-        match creator {
-            Some(frame) => write!(sink, "created by {}", self.modules.label(frame))?,
-            None if group.spawned_at.is_none() && self.task.parent.is_none() => return Ok(()),
-            None => write!(sink, "created by ?")?,
-        }
-        match self.task.parent {
-            Some(parent) => writeln!(sink, " in task {parent}")?,
-            None => writeln!(sink)?,
-        }
-        match (creator, &group.spawned_at) {
-            (Some(frame), _) if frame.file.is_some() => writeln!(sink, "\t{}", Place(frame))?,
-            (None, Some(at)) => writeln!(sink, "\t{}:{}", Clean(&at.file), at.line)?,
-            _ => {}
-        }
-        if self.full {
-            self.frames(frames, sink)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn frames<'f>(
-        &self,
-        frames: impl Iterator<Item = &'f Frame>,
-        sink: &mut impl Write,
-    ) -> io::Result<()> {
-        for frame in frames {
-            writeln!(sink, "{}", self.modules.label(frame))?;
-            match frame.file {
-                Some(_) => writeln!(sink, "\t{}", Place(frame))?,
-                None => writeln!(sink, "\t{:#x}", frame.address)?,
-            }
-        }
-        Ok(())
+        sink.write_all(self.created_at.as_bytes())
     }
 }
 
