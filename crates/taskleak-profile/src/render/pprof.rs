@@ -14,6 +14,7 @@
 //! 4. `system_name` stays empty. Set to the name, pprof would take it for C++ and strip what
 //!    stands in `<…>`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 use std::time::SystemTime;
@@ -164,7 +165,7 @@ struct Writer<'a, W: Write> {
     sink: BufWriter<GzEncoder<W>>,
     /// What has got a number since the last part was written.
     part: Profile,
-    strings: HashMap<String, i64>,
+    strings: HashMap<Cow<'a, str>, i64>,
     functions: HashMap<(i64, i64), u64>,
     locations: HashMap<(u64, Vec<Line>), u64>,
     /// The id of a module's mapping.
@@ -213,7 +214,7 @@ impl<'a, W: Write> Writer<'a, W> {
         self.part.default_sample_type = count.r#type;
         self.part.time_nanos = since_epoch(self.snapshot.taken_at);
         for problem in &self.snapshot.health.problems {
-            let comment = self.string(problem);
+            let comment = self.string(problem.as_str());
             self.part.comment.push(comment);
         }
         self.end_part()
@@ -239,7 +240,7 @@ impl<'a, W: Write> Writer<'a, W> {
         self.end_part()
     }
 
-    fn labels(&mut self, group: &Group) -> Vec<Label> {
+    fn labels(&mut self, group: &'a Group) -> Vec<Label> {
         let knows_wait = !group.wait.is_empty() || group.wakers_without_stack > 0;
         let wait = if knows_wait {
             group.doing().to_string()
@@ -248,14 +249,14 @@ impl<'a, W: Write> Writer<'a, W> {
         };
         let spawned_at = group.spawned_at.as_ref();
         let spawned_at = spawned_at.map(|at| format!("{}:{}:{}", at.file, at.line, at.column));
-        let labels = [
-            ("state", group.state.word()),
-            ("wait", &wait),
-            ("kind", group.kind.word()),
-            ("name", &group.name),
-            ("runtime", &group.runtime),
-            ("spawned_at", spawned_at.as_deref().unwrap_or("")),
-            ("group", &group.id.to_string()),
+        let labels: [(&str, Cow<'a, str>); 7] = [
+            ("state", group.state.word().into()),
+            ("wait", wait.into()),
+            ("kind", group.kind.word().into()),
+            ("name", group.name.as_str().into()),
+            ("runtime", group.runtime.as_str().into()),
+            ("spawned_at", spawned_at.unwrap_or_default().into()),
+            ("group", group.id.to_string().into()),
         ];
         let known = labels.into_iter().filter(|(_, value)| !value.is_empty());
         known
@@ -267,8 +268,8 @@ impl<'a, W: Write> Writer<'a, W> {
     }
 
     /// A leaf for tasks that have no await stack.
-    fn what_it_does(&mut self, group: &Group) -> u64 {
-        let function_id = self.function(&format!("[{}]", group.doing()), "");
+    fn what_it_does(&mut self, group: &'a Group) -> u64 {
+        let function_id = self.function(format!("[{}]", group.doing()), "");
         self.located(
             0,
             0,
@@ -285,7 +286,8 @@ impl<'a, W: Write> Writer<'a, W> {
         let place = self.modules.place(address);
         let mut lines = Vec::new();
         for frame in call.iter().filter(|frame| !frame.function.is_empty()) {
-            let function_id = self.function(&frame.function, frame.file.as_deref().unwrap_or(""));
+            let function_id =
+                self.function(frame.function.as_str(), frame.file.as_deref().unwrap_or(""));
             lines.push(Line {
                 function_id,
                 line: frame.line.unwrap_or(0).into(),
@@ -318,7 +320,7 @@ impl<'a, W: Write> Writer<'a, W> {
             })
     }
 
-    fn function(&mut self, name: &str, filename: &str) -> u64 {
+    fn function(&mut self, name: impl Into<Cow<'a, str>>, filename: &'a str) -> u64 {
         let (name, filename) = (self.string(name), self.string(filename));
         let next = self.functions.len() as u64 + 1;
         *self.functions.entry((name, filename)).or_insert_with(|| {
@@ -331,14 +333,12 @@ impl<'a, W: Write> Writer<'a, W> {
         })
     }
 
-    fn string(&mut self, text: &str) -> i64 {
-        if let Some(&known) = self.strings.get(text) {
-            return known;
-        }
+    fn string(&mut self, text: impl Into<Cow<'a, str>>) -> i64 {
         let next = self.strings.len() as i64;
-        self.strings.insert(text.to_owned(), next);
-        self.part.string_table.push(text.to_owned());
-        next
+        *self.strings.entry(text.into()).or_insert_with_key(|text| {
+            self.part.string_table.push(text.clone().into_owned());
+            next
+        })
     }
 
     /// Last, when it is known what was found in which.
@@ -353,14 +353,14 @@ impl<'a, W: Write> Writer<'a, W> {
         self.end_part()
     }
 
-    fn mapping(&mut self, id: u64, module: &Module, found: Found) -> Mapping {
+    fn mapping(&mut self, id: u64, module: &'a Module, found: Found) -> Mapping {
         Mapping {
             id,
             memory_start: module.start,
             memory_limit: module.end,
             file_offset: module.file_offset,
-            filename: self.string(&module.path),
-            build_id: self.string(&module.build_id),
+            filename: self.string(module.path.as_str()),
+            build_id: self.string(module.build_id.as_str()),
             has_functions: found.functions,
             has_filenames: found.files,
             has_line_numbers: found.lines,

@@ -145,6 +145,10 @@ impl Clean<'_> {
 impl fmt::Display for Clean<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fits = self.0.len() <= Self::MOST_BYTES;
+        // Nearly every name is: a million tasks are printed by way of this.
+        if fits && self.0.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return f.write_str(self.0);
+        }
         let shown = &self.0[..self.0.floor_char_boundary(Self::MOST_BYTES)];
         let mut parts = shown.split(char::is_control);
         f.write_str(parts.next().unwrap_or(""))?;

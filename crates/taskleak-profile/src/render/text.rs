@@ -4,6 +4,9 @@
 //! group `COUNT @ 0x… 0x…`, and at the end the memory map, so that `go tool pprof BINARY FILE`
 //! finds symbols. All else stands on lines that begin with `#`. As in Go, the addresses after the
 //! `@` are return addresses (the parser takes one off), those on the lines below are of the calls.
+//! The grammar has no place for names: Go's tool then shows what it finds in the binary's debug
+//! info, which is the outermost function at an address and without its path. The pprof format
+//! carries the names.
 //!
 //! By tasks (`debug=2`), what Go prints when it crashes: `task 17 [chan receive, 5 minutes]:`,
 //! then two lines for each frame, then `created by`. What Go has no word for stands in the
@@ -400,7 +403,7 @@ impl Display for Arm<'_> {
     }
 }
 
-/// The most groups whose [`Body`] is held: a few MB.
+/// The most groups whose [`Body`] is held, at a kilobyte or two each.
 const MOST_BODIES: usize = 2000;
 
 /// The bodies of the groups, made once for each of the first [`MOST_BODIES`].
@@ -421,7 +424,7 @@ impl Bodies<'_> {
         if let Some(body) = self.known.get(&place) {
             return write(body);
         }
-        let body = self.groups[place].map_or_else(Body::default, |group| self.body(group));
+        let body = self.groups[place].map_or(Ok(Body::default()), |group| self.body(group))?;
         write(&body)?;
         if self.known.len() < MOST_BODIES {
             self.known.insert(place, body);
@@ -429,29 +432,28 @@ impl Bodies<'_> {
         Ok(())
     }
 
-    fn body(&self, group: &Group) -> Body {
-        Body {
+    fn body(&self, group: &Group) -> io::Result<Body> {
+        let mut body = Body {
             doing: group.doing().to_string(),
             traits: traits(group),
-            stacks: self.stacks(group),
             creator: self.creator(group),
             creator_known: !group.created_by.is_empty() || group.spawned_at.is_some(),
-            created_at: self.created_at(group),
-        }
+            ..Body::default()
+        };
+        self.stacks(group, &mut body.stacks)?;
+        self.created_at(group, &mut body.created_at)?;
+        Ok(body)
     }
 
-    fn stacks(&self, group: &Group) -> String {
+    fn stacks(&self, group: &Group, text: &mut Vec<u8>) -> io::Result<()> {
         if let [stack] = group.waiting_at.as_slice() {
-            return shown(stack, self.full)
-                .map(|frame| self.frame(frame))
-                .collect();
+            return self.frames(shown(stack, self.full), text);
         }
-        let mut stacks = String::new();
         for arm in Arm::of(group) {
-            stacks += &format!("[{arm}]\n");
-            stacks.extend(shown(arm.stack, self.full).map(|frame| self.frame(frame)));
+            writeln!(text, "[{arm}]")?;
+            self.frames(shown(arm.stack, self.full), text)?;
         }
-        stacks
+        Ok(())
     }
 
     /// Go names the function that spawned, and no more of its stack.
@@ -462,27 +464,38 @@ impl Bodies<'_> {
         }
     }
 
-    fn created_at(&self, group: &Group) -> String {
+    fn created_at(&self, group: &Group, text: &mut Vec<u8>) -> io::Result<()> {
         let mut frames = shown(&group.created_by, self.full);
-        let at = match (frames.next(), &group.spawned_at) {
-            (Some(frame), _) => place(frame),
-            (None, Some(at)) => format!("\t{}:{}\n", Clean(&at.file), at.line),
-            (None, None) => String::new(),
-        };
-        let rest = frames.filter(|_| self.full).map(|frame| self.frame(frame));
-        std::iter::once(at).chain(rest).collect()
+        match (frames.next(), &group.spawned_at) {
+            (Some(frame), _) => below(frame, text)?,
+            (None, Some(at)) => writeln!(text, "\t{}:{}", Clean(&at.file), at.line)?,
+            (None, None) => {}
+        }
+        if self.full {
+            self.frames(frames, text)
+        } else {
+            Ok(())
+        }
     }
 
-    fn frame(&self, frame: &Frame) -> String {
-        format!("{}\n{}", self.modules.label(frame), place(frame))
+    fn frames<'f>(
+        &self,
+        frames: impl Iterator<Item = &'f Frame>,
+        text: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        for frame in frames {
+            writeln!(text, "{}", self.modules.label(frame))?;
+            below(frame, text)?;
+        }
+        Ok(())
     }
 }
 
 /// The line below a frame's function.
-fn place(frame: &Frame) -> String {
+fn below(frame: &Frame, text: &mut Vec<u8>) -> io::Result<()> {
     match frame.file {
-        Some(_) => format!("\t{}\n", Place(frame)),
-        None => format!("\t{:#x}\n", frame.address),
+        Some(_) => writeln!(text, "\t{}", Place(frame)),
+        None => writeln!(text, "\t{:#x}", frame.address),
     }
 }
 
@@ -500,11 +513,11 @@ fn traits(group: &Group) -> String {
 struct Body {
     doing: String,
     traits: String,
-    stacks: String,
+    stacks: Vec<u8>,
     creator: String,
     /// Something is known of the spawn beside the task that did it.
     creator_known: bool,
-    created_at: String,
+    created_at: Vec<u8>,
 }
 
 impl Body {
@@ -521,13 +534,14 @@ impl Body {
             seconds @ 1..60 => write!(sink, ", {seconds}s")?,
             seconds => write!(sink, ", {} minutes", seconds / 60)?,
         }
-        write!(sink, "{}]:\n{}", self.traits, self.stacks)?;
+        writeln!(sink, "{}]:", self.traits)?;
+        sink.write_all(&self.stacks)?;
         match (self.creator_known, task.parent) {
             (false, None) => return Ok(()),
             (_, None) => writeln!(sink, "created by {}", self.creator)?,
             (_, Some(parent)) => writeln!(sink, "created by {} in task {parent}", self.creator)?,
         }
-        sink.write_all(self.created_at.as_bytes())
+        sink.write_all(&self.created_at)
     }
 }
 
