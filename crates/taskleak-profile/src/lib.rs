@@ -5,10 +5,13 @@
 #![forbid(unsafe_code)]
 
 pub mod group;
+mod hide;
+mod name;
 pub mod query;
 pub mod raw;
 pub mod render;
 pub mod resolve;
 pub mod snapshot;
 mod tasks;
+mod wait;
 mod words;

@@ -240,19 +240,21 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Wait {
-    /// A value from a channel: mpsc, oneshot, broadcast, watch, flume, async-channel, futures.
+    /// A value from a channel: `recv`, a stream's `next`, `watch::Receiver::changed`, of tokio,
+    /// flume, async-channel or futures. Whether a sender is left is not known.
     #[serde(rename = "chan receive")]
     ChanReceive,
-    /// Room in a channel, or a reserved permit of one.
+    /// Room in a bounded channel: `send`, `reserve`, a sink's `poll_ready`.
     #[serde(rename = "chan send")]
     ChanSend,
-    /// A timer.
+    /// A timer: `sleep`, `Interval::tick`, the limit of a `timeout`.
     #[serde(rename = "sleep")]
     Sleep,
-    /// Readiness of a socket, pipe, signal or child process.
+    /// Readiness of a socket, pipe, `AsyncFd`, signal or child process, the other end of an
+    /// in-memory pipe, or a file operation or name lookup on the blocking pool.
     #[serde(rename = "IO wait")]
     Io,
-    /// The end of another task: `JoinHandle`, `JoinSet`.
+    /// The end of another task: `JoinHandle`, `JoinSet`, `JoinMap`. Which task is not known.
     #[serde(rename = "join")]
     Join,
     /// A mutex; the owner is not known.
@@ -264,20 +266,24 @@ pub enum Wait {
     /// Exclusive access to a read-write lock.
     #[serde(rename = "rwlock write")]
     RwLockWrite,
-    /// Permits of a semaphore.
+    /// Permits of a semaphore, or a `OnceCell` that another task initializes.
     #[serde(rename = "semaphore acquire")]
     Semaphore,
-    /// A `Notify`, or what is built on one (`CancellationToken`, `TaskTracker`).
+    /// A `Notify`, or what is built on one and has no word of its own: `CancellationToken`,
+    /// `TaskTracker`, `SetOnce`, the end of a channel's receivers (`Sender::closed`), an
+    /// event-listener.
     #[serde(rename = "notify")]
     Notify,
     /// A `Barrier`.
     #[serde(rename = "barrier")]
     Barrier,
-    /// An executor inside the task (`FuturesUnordered`, `JoinAll`, buffered streams): its
-    /// futures get wakers of its own, so what they wait for is not seen.
+    /// An executor inside the task (`FuturesUnordered`, a `join_all` of more than 30 futures,
+    /// buffered streams, `Shared`): its futures get wakers of its own, so what they wait for is
+    /// not seen. A small `join_all`, `select!` and `StreamMap` pass the task's waker on, and
+    /// count as what they poll.
     #[serde(rename = "sub-executor")]
     SubExecutor,
-    /// A future of another library; the frames tell.
+    /// None that is known; the frames tell.
     #[serde(rename = "other")]
     Other,
     /// No waker is alive: nothing will wake the task but an abort.
