@@ -10,7 +10,8 @@
 //!    stands in the `DW_AT_name` of that one: `poll<shop::pay::{async_fn_env#0}>`. The file of
 //!    std's and of a packaged crate's functions tells their module. Else only the function's own
 //!    name is shown.
-//! 4. What a name does not tell is left out, never guessed.
+//! 4. What a name does not tell is left out. One thing is assumed: that a body of which only the
+//!    linkage name is there is that of an async fn.
 
 use crate::hide::{is_library, is_own};
 use crate::raw::RawSymbol;
@@ -22,8 +23,8 @@ pub(crate) struct Name {
     pub(crate) shown: String,
     /// Where the function stands.
     pub(crate) place: Place,
-    /// The user's future that is the type parameter of a library's function, if the name holds
-    /// just one: in a build without debug info it is inlined there.
+    /// The user's future that a library's function polls, told by its type parameter. In a build
+    /// without debug info that may be all there is of it: it was inlined.
     pub(crate) future: Option<String>,
     /// The function whose body a `PollFn` or its like polls, told by its type parameter.
     pub(crate) polled: Option<Place>,
@@ -484,7 +485,7 @@ fn module_of(file: &str) -> Option<String> {
     let directory = before.rsplit('/').next()?;
     let version = directory
         .match_indices('-')
-        .find(|(at, _)| starts_with_digit(&directory[at + 1..]));
+        .find(|(at, _)| is_version(&directory[at + 1..]));
     let is_packaged = ["/rustc/", "/rustlib/", "/vendor/", "/checkouts/"]
         .iter()
         .any(|from| before.contains(from));
@@ -505,8 +506,8 @@ fn module_of(file: &str) -> Option<String> {
     Some(module)
 }
 
-fn starts_with_digit(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_digit())
+fn is_version(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_digit()) && text.contains('.')
 }
 
 /// The bodies among the type parameters of a `DW_AT_name`.
@@ -734,6 +735,7 @@ mod tests {
         );
         // The user's own directories, whatever they are called.
         check("/home/me/shop/core/src/cart.rs", None);
+        check("/home/me/shop-2/src/cart.rs", None);
         check("src/main.rs", None);
         check("crates/taskleak/src/layer.rs", Some("taskleak::layer"));
     }

@@ -6,8 +6,8 @@
 //! 2. The first rule of [`RULES`] that fits a frame decides.
 //! 3. A frame further out changes that only if its rule says that its primitive is built on the
 //!    one found ([`Rule::over`]): `Mutex::lock` waits on a semaphore, and is still a mutex.
-//! 4. A function that was inlined without a name is known by its file alone; such a frame can
-//!    only make exact what was found before.
+//! 4. A function whose path is unknown (`debug = "line-tables-only"`) is known by its file and its
+//!    own name. A body has none: it can only make exact what was found before.
 
 use crate::hide::{is_leaf_side, is_task_root};
 use crate::name::{Name, Place};
@@ -45,25 +45,26 @@ struct Rule {
 impl Rule {
     fn fits(&self, place: &Place, found: Option<&Rule>) -> bool {
         let is_over = found.is_some_and(|found| self.over.contains(&found.primitive));
-        if found.is_some() && !is_over {
-            return false;
-        }
         let Some(below) = place.below(self.module) else {
             return false;
         };
+        if found.is_some() && !is_over {
+            return false;
+        }
+        let is_module_alone = self.types.is_empty() && self.functions.is_empty();
+        if is_module_alone {
+            return is_over || self.over.is_empty();
+        }
         let (before, function) = below.rsplit_once("::").unwrap_or(("", below));
         let own_type = before.rsplit("::").next().unwrap_or_default();
         let fits_type = self.types.is_empty() || place.from_file || self.types.contains(&own_type);
+        // A file tells no type, and of a body no function either.
         let fits_function = match self.functions {
-            // Without its type a function says nothing.
-            [] => is_over || self.types.is_empty() || !place.from_file,
-            // A body without a name.
+            [] => is_over || !place.from_file,
             _ if function.is_empty() => is_over,
             names => names.contains(&function),
         };
-        // A rule for a whole module that is built on something else needs that something.
-        let is_refinement_only = self.functions.is_empty() && !self.over.is_empty();
-        fits_type && fits_function && (is_over || !is_refinement_only || !self.types.is_empty())
+        fits_type && fits_function
     }
 }
 
