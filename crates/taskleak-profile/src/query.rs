@@ -20,7 +20,7 @@
 //! | `group` | the group with this id |
 //! | `limit` | the so many largest groups; of their tasks, the so many oldest |
 //! | `full` | `1`: frames of the runtime too |
-//! | `seconds` | the difference over so many seconds |
+//! | `seconds` | what is there now and was not so many seconds ago |
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
+use crate::raw::RawTask;
 use crate::render::{Format, Options};
 use crate::snapshot::{Group, GroupId, Snapshot, State, Totals, Wait};
 
@@ -110,9 +111,15 @@ impl Query {
         self.debug == Some(2)
     }
 
-    /// Show the difference over so many seconds.
-    pub fn seconds(&self) -> Option<u16> {
-        self.seconds
+    /// Whether a task is asked for, as far as that can be told of a task alone; to be asked
+    /// before it is grouped, so that groups count those alone.
+    pub fn admits(&self, task: &RawTask) -> bool {
+        // There now and not there N seconds ago is: spawned since.
+        let new = self
+            .seconds
+            .is_none_or(|most| task.age_ms <= u64::from(most) * 1000);
+        let blocked = |least| task.state == State::Waiting && task.in_state_ms >= least;
+        new && self.min_blocked_ms.is_none_or(blocked)
     }
 
     /// How to render it; `default` is the format where the query names none.
@@ -463,10 +470,8 @@ mod tests {
             let query = Query::parse(Some(&format!("min_blocked={value}"))).unwrap();
             assert_eq!(query.min_blocked_ms, Some(ms), "{value}");
         }
-        assert_eq!(
-            Query::parse(Some("seconds=300")).unwrap().seconds(),
-            Some(300)
-        );
+        let query = Query::parse(Some("seconds=300")).unwrap();
+        assert_eq!(query.seconds, Some(300));
     }
 
     #[test]

@@ -1,1 +1,41 @@
-//! Placeholder, replaced by the step that builds this crate.
+//! Call stacks of the current thread: captured cheaply, kept as small ids, symbolized when
+//! somebody looks.
+//!
+//! The crate knows addresses and no tasks. The way of a stack through it:
+//!
+//! ```text
+//! capture ── shape (seen before: no unwinding) ──────────────┐
+//!    └────── unwind (framehop, or frame pointers) ── intern ─┴─ StackId
+//! addresses(id) ── Symbolizer ── Symbol
+//! ```
+//!
+//! On Linux for x86-64 and AArch64 it unwinds itself; elsewhere it asks the `backtrace` crate,
+//! which costs about fifteen times as much.
+
+// This crate and the allocator are where taskleak's unsafe code stands: reading the stack,
+// asking the loader, and lists of nodes that are never freed. Each block says why it holds.
+#![allow(unsafe_code)]
+
+mod capture;
+mod counters;
+mod intern;
+#[cfg(taskleak_unwind)]
+mod module;
+#[cfg(not(taskleak_unwind))]
+#[path = "module_elsewhere.rs"]
+mod module;
+#[cfg(taskleak_unwind)]
+mod shape;
+mod stack;
+mod symbolize;
+#[cfg(taskleak_unwind)]
+mod thread;
+#[cfg(taskleak_unwind)]
+mod unwind;
+
+pub use capture::{Bound, Missed, capture};
+pub use counters::{Counters, counters};
+pub use intern::Interner;
+pub use module::{Module, modules, refresh_modules};
+pub use stack::{StackId, addresses};
+pub use symbolize::{DebugInfo, Symbol, Symbolizer};

@@ -18,6 +18,15 @@ use std::io::{self, BufWriter, Write};
 
 use crate::snapshot::Snapshot;
 
+/// The text by groups, as `/debug/tasks` shows it.
+impl std::fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = Vec::new();
+        render(self, &Options::default(), &mut text).map_err(|_| std::fmt::Error)?;
+        f.write_str(&String::from_utf8_lossy(&text))
+    }
+}
+
 /// How to render a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {

@@ -1,0 +1,236 @@
+//! The paths below `/debug/`, and what is written for each.
+
+use std::io::Write;
+
+use http::{Method, StatusCode};
+use taskleak_profile::query::Query;
+use taskleak_profile::raw::RawTask;
+use taskleak_profile::render::{Format, Options, render};
+
+use super::body::RenderError;
+use crate::detector::Shared;
+use crate::reporter::{self, Scope};
+
+/// Where a request leads.
+#[derive(Debug, Clone)]
+pub(super) enum Route {
+    Redirect(&'static str),
+    Answer(Answer),
+}
+
+/// A request that is not served, and why, in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) status: StatusCode,
+    pub(super) why: String,
+}
+
+/// What is to be written.
+#[derive(Debug, Clone)]
+pub(super) enum Answer {
+    /// The tasks, or the one with this id.
+    Tasks {
+        query: Query,
+        options: Options,
+        only: Option<u64>,
+    },
+    Index,
+    Cmdline,
+    /// What `go tool pprof` asks for when a profile has addresses without names.
+    Symbol,
+}
+
+const PATHS: &str = "there are /debug/tasks, /debug/tasks/ID, /debug/pprof/, \
+                     /debug/pprof/tasks and /debug/pprof/cmdline";
+
+pub(super) fn find(method: &Method, path: &str, query: Option<&str>) -> Result<Route, Refused> {
+    // `go tool pprof` does not read a profile without names if it can't post their addresses.
+    // The body is not read: the answer is that there are no more names than those in the profile.
+    if path == "/debug/pprof/symbol" {
+        return Ok(Route::Answer(Answer::Symbol));
+    }
+    if method != Method::GET && method != Method::HEAD {
+        let why = format!("the method {method} is not allowed; there are GET and HEAD");
+        return Err(Refused {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            why,
+        });
+    }
+    match path {
+        "/debug/tasks" => tasks(query, None, Format::Text),
+        "/debug/pprof/tasks" => tasks(query, None, Format::Pprof),
+        "/debug/pprof" => Ok(Route::Redirect("/debug/pprof/")),
+        "/debug/pprof/" => Ok(Route::Answer(Answer::Index)),
+        "/debug/pprof/cmdline" => Ok(Route::Answer(Answer::Cmdline)),
+        _ => match path.strip_prefix("/debug/tasks/").map(str::parse) {
+            Some(Ok(id)) => tasks(query, Some(id), Format::Text),
+            Some(Err(_)) => Err(not_found(format!(
+                "{path} names no task: an id is a number"
+            ))),
+            None => Err(not_found(format!("there is nothing at {path}; {PATHS}"))),
+        },
+    }
+}
+
+fn tasks(query: Option<&str>, only: Option<u64>, format: Format) -> Result<Route, Refused> {
+    let query = Query::parse(query).map_err(|error| Refused {
+        status: if error.is_not_built() {
+            StatusCode::NOT_FOUND
+        } else {
+            StatusCode::BAD_REQUEST
+        },
+        why: error.to_string(),
+    })?;
+    let mut options = query.options(format);
+    options.each_task |= only.is_some();
+    Ok(Route::Answer(Answer::Tasks {
+        query,
+        options,
+        only,
+    }))
+}
+
+fn not_found(why: String) -> Refused {
+    Refused {
+        status: StatusCode::NOT_FOUND,
+        why,
+    }
+}
+
+impl Answer {
+    pub(super) fn content_type(&self) -> &'static str {
+        match self {
+            Answer::Tasks { options, .. } => options.format.content_type(),
+            _ => "text/plain; charset=utf-8",
+        }
+    }
+
+    pub(super) fn disposition(&self) -> Option<&'static str> {
+        match self {
+            Answer::Tasks {
+                options:
+                    Options {
+                        format: Format::Pprof,
+                        ..
+                    },
+                ..
+            } => Some("attachment; filename=\"tasks.pb.gz\""),
+            _ => None,
+        }
+    }
+
+    pub(super) fn write(&self, shared: &Shared, to: &mut dyn Write) -> Result<(), RenderError> {
+        match self {
+            Answer::Tasks {
+                query,
+                options,
+                only,
+            } => tasks_of(shared, query, options, *only, to),
+            Answer::Index => Ok(write_index(shared, to)?),
+            Answer::Cmdline => Ok(write_cmdline(to)?),
+            Answer::Symbol => Ok(writeln!(to, "num_symbols: 1")?),
+        }
+    }
+}
+
+fn tasks_of(
+    shared: &Shared,
+    query: &Query,
+    options: &Options,
+    only: Option<u64>,
+    to: &mut dyn Write,
+) -> Result<(), RenderError> {
+    let admits = |task: &RawTask| only.is_none_or(|id| task.id == id) && query.admits(task);
+    let scope = Scope {
+        keep_tasks: options.each_task,
+        admits: &admits,
+    };
+    let snapshot = reporter::snapshot(shared, &scope);
+    if let Some(id) = only
+        && snapshot.totals.tasks == 0
+    {
+        return Err(RenderError::NoTask(id));
+    }
+    Ok(render(&query.apply(snapshot), options, to)?)
+}
+
+fn write_index(shared: &Shared, to: &mut dyn Write) -> std::io::Result<()> {
+    let mut tasks = 0u64;
+    shared.recorder.copy_tasks(|_| tasks += 1);
+    writeln!(to, "/debug/pprof/\n")?;
+    writeln!(to, "{:>10}  {:<8}  what it is", "count", "profile")?;
+    let about = "every task: where it waits, where it was created; ?debug=1 text by groups, \
+                 ?debug=2 text by tasks, else for go tool pprof";
+    writeln!(to, "{tasks:>10}  {:<8}  {about}", "tasks")?;
+    let about = "the command line of this process, arguments apart by NUL bytes";
+    writeln!(to, "{:>10}  {:<8}  {about}", "", "cmdline")
+}
+
+fn write_cmdline(to: &mut dyn Write) -> std::io::Result<()> {
+    let arguments: Vec<String> = std::env::args_os()
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    to.write_all(arguments.join("\0").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(method: Method, path: &str, query: Option<&str>) -> u16 {
+        match find(&method, path, query) {
+            Ok(Route::Answer(_)) => 200,
+            Ok(Route::Redirect(_)) => 308,
+            Err(refused) => {
+                assert!(!refused.why.contains('\n') && !refused.why.is_empty());
+                refused.status.as_u16()
+            }
+        }
+    }
+
+    #[test]
+    fn paths_lead_to_answers() {
+        let check = |path: &str, query: &str, expected: u16| {
+            let query = (!query.is_empty()).then_some(query);
+            assert_eq!(
+                status(Method::GET, path, query),
+                expected,
+                "{path} {query:?}"
+            );
+        };
+        check("/debug/tasks", "", 200);
+        check(
+            "/debug/tasks",
+            "debug=2&format=json&full=1&seconds=300&limit=1",
+            200,
+        );
+        check("/debug/tasks/17", "", 200);
+        check("/debug/pprof", "", 308);
+        check("/debug/pprof/", "", 200);
+        check("/debug/pprof/tasks", "debug=1", 200);
+        check("/debug/pprof/cmdline", "", 200);
+        check("/debug/tasks/abc", "", 404);
+        check("/debug/tasks/", "", 404);
+        check("/debug/pprof/heap", "", 404);
+        check("/debug/leaks", "", 404);
+        check("/metrics", "", 404);
+        check("/", "", 404);
+        check("/debug/tasks", "format=svg", 404);
+        check("/debug/tasks", "format=html", 404);
+        check("/debug/tasks", "format=xml", 400);
+        check("/debug/tasks", "seconds=0", 400);
+        check("/debug/tasks", "seconds=301", 400);
+        check("/debug/tasks", "limit=many", 400);
+        check("/debug/tasks", "colour=red", 400);
+        check("/debug/tasks", "state=asleep", 400);
+    }
+
+    #[test]
+    fn other_methods_are_refused() {
+        assert_eq!(status(Method::HEAD, "/debug/tasks", None), 200);
+        for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+            assert_eq!(status(method, "/debug/tasks", None), 405);
+        }
+        assert_eq!(status(Method::POST, "/debug/pprof/symbol", None), 200);
+    }
+}

@@ -1,0 +1,98 @@
+//! `TaskLayer`: the front end for those who compose a `Registry` themselves.
+
+use std::sync::Arc;
+
+use tracing::span::{Attributes, Id};
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{FilterFn, Filtered};
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::recorder::Recorder;
+use crate::subscriber::SpanMap;
+use crate::tokio_trace::{Callsite, WakerEvent};
+
+/// A layer that records tokio's tasks.
+///
+/// Made by [`Builder::layer`](crate::Builder::layer), which gives it with a filter of its own,
+/// so that it takes nothing but tokio's task spans and waker events.
+///
+/// # Limits
+///
+/// A filter that stands in the stack as a layer (`.with(EnvFilter::…)`) holds for this layer
+/// too: give such filters to the layers they are meant for (`Layer::with_filter`). A registry
+/// costs more for each spawn and poll than [`TaskSubscriber`](crate::TaskSubscriber) does.
+pub struct TaskLayer {
+    recorder: Arc<Recorder>,
+    spans: SpanMap,
+}
+
+/// A [`TaskLayer`] that is given nothing but what tokio says of its tasks.
+pub type FilteredTaskLayer<S> = Filtered<TaskLayer, FilterFn, S>;
+
+impl TaskLayer {
+    pub(crate) fn filtered<S>(recorder: Arc<Recorder>) -> FilteredTaskLayer<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let layer = TaskLayer {
+            recorder,
+            spans: SpanMap::default(),
+        };
+        layer.with_filter(FilterFn::new(is_tokios as fn(&Metadata<'_>) -> bool))
+    }
+
+    pub(crate) fn recorder(&self) -> &Arc<Recorder> {
+        &self.recorder
+    }
+}
+
+impl<S> Layer<S> for TaskLayer
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: Context<'_, S>) {
+        if Callsite::of(attributes.metadata()) == Some(Callsite::Spawn) {
+            self.spans.insert(id, self.recorder.spawn(attributes));
+        }
+    }
+
+    fn on_enter(&self, id: &Id, _: Context<'_, S>) {
+        if let Some(key) = self.spans.get(id.into_u64()) {
+            self.recorder.enter(key);
+        }
+    }
+
+    fn on_exit(&self, id: &Id, _: Context<'_, S>) {
+        if let Some(key) = self.spans.get(id.into_u64()) {
+            self.recorder.exit(key);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if Callsite::of(event.metadata()) == Some(Callsite::Waker) {
+            let waker = WakerEvent::of(event);
+            if let Some(key) = self.spans.get(waker.span_id) {
+                self.recorder.waker(waker, key);
+            }
+        }
+    }
+
+    fn on_close(&self, id: Id, _: Context<'_, S>) {
+        if let Some(key) = self.spans.get(id.into_u64()) {
+            self.spans.remove(&id, key);
+            self.recorder.end(key);
+        }
+    }
+}
+
+impl std::fmt::Debug for TaskLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaskLayer").finish_non_exhaustive()
+    }
+}
+
+fn is_tokios(metadata: &Metadata<'_>) -> bool {
+    Callsite::of(metadata).is_some()
+}

@@ -1,0 +1,680 @@
+//! One task's record: 128 bytes, all atomics, no lock.
+//!
+//! The state word:
+//!
+//! ```text
+//! 63………………32   31……………18     17………4     3 2   1          0
+//! since         generation    wakers     0 0   NOTIFIED   RUNNING   (0 = slot is free)
+//! ```
+//!
+//! `since` is a tick of the coarse clock: when the task went into its present state. So it is
+//! waiting-since while it waits and woken-at while it is runnable, and can't be torn from it.
+//!
+//! Rules:
+//! 1. A record belongs to one task from [`Record::start`] to [`Record::end`]. `start` writes
+//!    the fields first and the word last (release); `end` clears LIVE and counts the generation
+//!    up, so that every later transition with the old key fails.
+//! 2. The fields below the word are written by the spawner before the task is shared, and after
+//!    that by the thread that polls it alone. tokio polls a task on one thread at a time, with
+//!    an acquire/release edge between two polls, so they need no read-modify-write.
+//! 3. Wakers are cloned, dropped and woken on any thread, also after the task has ended: those
+//!    transitions are a compare-and-swap of the word that checks the key first. The word holds
+//!    the low 14 bits of the generation: a swap is fooled only if the slot is reused a multiple
+//!    of 16,384 times, in the same tick, between the check and the swap.
+//! 4. A reader copies a record with [`Record::read`], which fails if the record changed hands
+//!    meanwhile. It never writes.
+//! 5. The waker count saturates at [`MANY_WAKERS`] and then stays: too many is never "none".
+
+use arrayvec::ArrayVec;
+use taskleak_profile::raw::MAX_WAITS;
+use taskleak_stack::StackId;
+
+use crate::key::Key;
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+
+const RUNNING: u64 = 1 << 0;
+const NOTIFIED: u64 = 1 << 1;
+const LIVE: u64 = 1 << 2;
+const WAKERS_SHIFT: u32 = 4;
+const WAKERS_MASK: u64 = (1 << 14) - 1;
+const ONE_WAKER: u64 = 1 << WAKERS_SHIFT;
+const GENERATION_SHIFT: u32 = 18;
+const GENERATION_MASK: u64 = (1 << 14) - 1;
+const SINCE_SHIFT: u32 = 32;
+
+/// What a poll changes: the flags and `since`.
+const STATE_BITS: u64 = RUNNING | NOTIFIED | !0 << SINCE_SHIFT;
+
+/// How often a reader tries for a copy that holds still.
+const READ_TRIES: u32 = 8;
+
+/// The count that stands for "this many or more".
+pub(crate) const MANY_WAKERS: u32 = WAKERS_MASK as u32;
+
+/// The wait stacks that are kept. The model's every access is a branch to explore.
+pub(crate) const WAITS: usize = if cfg!(taskleak_loom) { 1 } else { MAX_WAITS };
+
+/// A time of the coarse clock.
+pub(crate) type Tick = u32;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum TaskKind {
+    Task = 0,
+    Local = 1,
+    BlockOn = 2,
+    Blocking = 3,
+}
+
+impl TaskKind {
+    fn from_bits(bits: u32) -> TaskKind {
+        match bits {
+            0 => TaskKind::Task,
+            1 => TaskKind::Local,
+            2 => TaskKind::BlockOn,
+            _ => TaskKind::Blocking,
+        }
+    }
+}
+
+/// What is known of a task when it is spawned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Birth {
+    pub(crate) task_id: u64,
+    /// tokio's id of the spawning task; 0 for none.
+    pub(crate) parent: u64,
+    pub(crate) kind: TaskKind,
+    pub(crate) created: Option<StackId>,
+    pub(crate) name: u32,
+    pub(crate) location: u32,
+    pub(crate) future_bytes: u32,
+}
+
+/// What a clone of a waker did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Cloned {
+    /// It is the only waker alive: what was known of earlier ones is of the past.
+    First,
+    /// Others were alive.
+    Another,
+    /// The task has ended.
+    Gone,
+}
+
+/// What the loss of a waker did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Dropped {
+    Counted,
+    /// No waker was counted: its clone went to another subscriber.
+    Unseen,
+    /// The task has ended.
+    Gone,
+}
+
+/// A consistent copy of a record.
+#[derive(Debug, Clone)]
+pub(crate) struct Copied {
+    pub(crate) birth: Birth,
+    pub(crate) spawned: Tick,
+    pub(crate) since: Tick,
+    pub(crate) running: bool,
+    pub(crate) notified: bool,
+    pub(crate) wakers: u32,
+    pub(crate) polls: u64,
+    pub(crate) busy_ticks: u32,
+    pub(crate) runtime: u32,
+    pub(crate) waits: ArrayVec<Wait, WAITS>,
+}
+
+/// A stack that a waker of the task was cloned at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wait {
+    /// `None`: the waker is there, its stack was not captured.
+    pub(crate) stack: Option<StackId>,
+    /// How many wakers one poll cloned there, at most.
+    pub(crate) wakers: u32,
+}
+
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Record {
+    /// The key of the task; 0 while the slot has never been used.
+    key: AtomicU64,
+    word: AtomicU64,
+    task_id: AtomicU64,
+    parent: AtomicU64,
+    polls: AtomicU64,
+    busy_ticks: AtomicU32,
+    spawned: AtomicU32,
+    created: AtomicU32,
+    name: AtomicU32,
+    location: AtomicU32,
+    future_bytes: AtomicU32,
+    /// Kind in the low 2 bits, the runtime's id above.
+    runtime_kind: AtomicU32,
+    /// The capture budget: a tick's low 28 bits, and the unwindings in it.
+    budget: AtomicU32,
+    /// References to the span.
+    span_refs: AtomicU32,
+    /// The next free slot, while this one is free.
+    next_free: AtomicU32,
+    waits: [AtomicU32; WAITS],
+}
+
+#[cfg(not(taskleak_loom))]
+const _: () = assert!(size_of::<Record>() == 128);
+
+impl Record {
+    pub(crate) fn vacant() -> Record {
+        Record {
+            key: AtomicU64::new(0),
+            word: AtomicU64::new(0),
+            task_id: AtomicU64::new(0),
+            parent: AtomicU64::new(0),
+            polls: AtomicU64::new(0),
+            busy_ticks: AtomicU32::new(0),
+            spawned: AtomicU32::new(0),
+            created: AtomicU32::new(0),
+            name: AtomicU32::new(0),
+            location: AtomicU32::new(0),
+            future_bytes: AtomicU32::new(0),
+            runtime_kind: AtomicU32::new(0),
+            budget: AtomicU32::new(0),
+            span_refs: AtomicU32::new(0),
+            next_free: AtomicU32::new(0),
+            waits: std::array::from_fn(|_| AtomicU32::new(0)),
+        }
+    }
+
+    /// Makes the record the task's. The caller has taken the slot from the free list.
+    pub(crate) fn start(&self, key: Key, birth: &Birth, now: Tick) {
+        // Rule 1: a reader that still holds the previous task's word must see it change.
+        fence(Ordering::Release);
+        self.key.store(key.span_id(), Ordering::Relaxed);
+        self.task_id.store(birth.task_id, Ordering::Relaxed);
+        self.parent.store(birth.parent, Ordering::Relaxed);
+        self.polls.store(0, Ordering::Relaxed);
+        self.busy_ticks.store(0, Ordering::Relaxed);
+        self.spawned.store(now, Ordering::Relaxed);
+        self.created
+            .store(birth.created.map_or(0, StackId::get), Ordering::Relaxed);
+        self.name.store(birth.name, Ordering::Relaxed);
+        self.location.store(birth.location, Ordering::Relaxed);
+        self.future_bytes
+            .store(birth.future_bytes, Ordering::Relaxed);
+        self.runtime_kind
+            .store(birth.kind as u32, Ordering::Relaxed);
+        self.budget.store(0, Ordering::Relaxed);
+        self.span_refs.store(1, Ordering::Relaxed);
+        self.clear_waits();
+        let word = LIVE | NOTIFIED | generation_bits(key) | u64::from(now) << SINCE_SHIFT;
+        self.word.store(word, Ordering::Release);
+    }
+
+    /// The task is over. Returns whether it was alive.
+    pub(crate) fn end(&self, key: Key) -> bool {
+        let next = u64::from(key.generation().wrapping_add(1)) & GENERATION_MASK;
+        self.update(key, |_| Some(next << GENERATION_SHIFT)).is_ok()
+    }
+
+    /// A poll begins. The caller polls the task.
+    pub(crate) fn enter(&self, key: Key, now: Tick) -> bool {
+        let entered = self
+            .update(key, |word| {
+                Some(with_since(word & !NOTIFIED | RUNNING, now))
+            })
+            .is_ok();
+        // A reader that sees what this poll writes must see the poll begin (rule 4).
+        fence(Ordering::Release);
+        if entered {
+            let polls = self.polls.load(Ordering::Relaxed);
+            self.polls.store(polls + 1, Ordering::Relaxed);
+        }
+        entered
+    }
+
+    /// A poll has returned. The caller polled the task.
+    pub(crate) fn exit(&self, key: Key, now: Tick) {
+        if let Ok(before) = self.update(key, |word| Some(with_since(word & !RUNNING, now))) {
+            let busy = self.busy_ticks.load(Ordering::Relaxed);
+            let poll = now.wrapping_sub(since(before));
+            self.busy_ticks
+                .store(busy.wrapping_add(poll), Ordering::Relaxed);
+        }
+    }
+
+    /// A waker was cloned, on any thread.
+    pub(crate) fn clone_waker(&self, key: Key) -> Cloned {
+        let before = self.update(key, |word| {
+            (wakers(word) != MANY_WAKERS).then(|| word + ONE_WAKER)
+        });
+        match before {
+            Ok(word) if wakers(word) == 0 => Cloned::First,
+            Ok(_) => Cloned::Another,
+            Err(Gone) => Cloned::Gone,
+        }
+    }
+
+    /// A waker was dropped, on any thread.
+    pub(crate) fn drop_waker(&self, key: Key) -> Dropped {
+        dropped(self.update(key, |word| can_lose_waker(word).then(|| word - ONE_WAKER)))
+    }
+
+    /// A waker was woken and kept, on any thread.
+    pub(crate) fn wake_by_ref(&self, key: Key, now: Tick) {
+        let _gone = self.update(key, |word| {
+            (word & NOTIFIED == 0).then(|| notified(word, now))
+        });
+    }
+
+    /// A waker was woken and used up, on any thread.
+    pub(crate) fn wake(&self, key: Key, now: Tick) -> Dropped {
+        dropped(self.update(key, |word| {
+            let word = notified(word, now);
+            Some(if can_lose_waker(word) {
+                word - ONE_WAKER
+            } else {
+                word
+            })
+        }))
+    }
+
+    /// Notes where a waker was cloned. The caller polls the task.
+    pub(crate) fn note_wait(&self, cloned: Cloned, stack: Option<StackId>) {
+        if cloned == Cloned::First {
+            self.clear_waits();
+        }
+        let poll = self.polls.load(Ordering::Relaxed) as u32 & 0xf;
+        let id = stack.map_or(0, StackId::get);
+        let mut fresh = pack_wait(id, poll, 1, 1);
+        // Move to front: those before the old entry of the same stack go one down.
+        for slot in &self.waits {
+            let old = slot.load(Ordering::Relaxed);
+            if old != 0 && wait_stack(old) == id {
+                let here = if wait_poll(old) == poll {
+                    wait_now(old) + 1
+                } else {
+                    1
+                };
+                let here = here.min(0xf);
+                fresh = pack_wait(id, poll, here, here.max(wait_most(old)));
+                break;
+            }
+        }
+        let mut carried = fresh;
+        for slot in &self.waits {
+            let old = slot.load(Ordering::Relaxed);
+            slot.store(carried, Ordering::Relaxed);
+            if old == 0 || wait_stack(old) == id {
+                break;
+            }
+            carried = old;
+        }
+    }
+
+    /// Whether the task may still unwind in this tick; counts it if so. The caller polls it.
+    pub(crate) fn spend_capture(&self, now: Tick, most: u32) -> bool {
+        let budget = self.budget.load(Ordering::Relaxed);
+        let tick = now & 0x0fff_ffff;
+        let spent = if budget >> 4 == tick { budget & 0xf } else { 0 };
+        if spent >= most {
+            return false;
+        }
+        self.budget
+            .store(tick << 4 | (spent + 1), Ordering::Relaxed);
+        true
+    }
+
+    /// The id of the runtime that polls the task; 0 if it is not known yet.
+    pub(crate) fn runtime(&self) -> u32 {
+        self.runtime_kind.load(Ordering::Relaxed) >> 2
+    }
+
+    /// Notes the runtime. The caller polls the task.
+    pub(crate) fn set_runtime(&self, runtime: u32) {
+        let kind = self.runtime_kind.load(Ordering::Relaxed) & 3;
+        self.runtime_kind
+            .store(runtime << 2 | kind, Ordering::Relaxed);
+    }
+
+    pub(crate) fn kind(&self) -> TaskKind {
+        TaskKind::from_bits(self.runtime_kind.load(Ordering::Relaxed) & 3)
+    }
+
+    pub(crate) fn task_id(&self) -> u64 {
+        self.task_id.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is(&self, key: Key) -> bool {
+        self.key.load(Ordering::Relaxed) == key.span_id()
+    }
+
+    /// The key of the task that has or last had the slot.
+    pub(crate) fn last_key(&self) -> Option<Key> {
+        Key::from_span_id(self.key.load(Ordering::Relaxed))
+    }
+
+    /// The span was cloned.
+    pub(crate) fn add_span_ref(&self) {
+        self.span_refs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A reference to the span is gone. Returns whether it was the last.
+    pub(crate) fn drop_span_ref(&self) -> bool {
+        self.span_refs.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// The link of the free list; only the table uses it.
+    pub(crate) fn next_free(&self) -> &AtomicU32 {
+        &self.next_free
+    }
+
+    /// Copies the record, if a task has it. A task that is polled so fast that no copy holds
+    /// still is running.
+    pub(crate) fn read(&self) -> Option<Copied> {
+        let mut last = None;
+        for _ in 0..READ_TRIES {
+            let word = self.word.load(Ordering::Acquire);
+            if word & LIVE == 0 {
+                return None;
+            }
+            let copied = self.copy(word);
+            fence(Ordering::Acquire);
+            let changed = word ^ self.word.load(Ordering::Relaxed);
+            if changed & !(WAKERS_MASK << WAKERS_SHIFT) == 0 {
+                return Some(copied);
+            }
+            if changed & !(WAKERS_MASK << WAKERS_SHIFT | STATE_BITS) == 0 {
+                // The same task throughout: what the birth says holds, what it waits for may not.
+                last = Some(Copied {
+                    running: true,
+                    waits: ArrayVec::new(),
+                    ..copied
+                });
+            }
+        }
+        last
+    }
+
+    fn copy(&self, word: u64) -> Copied {
+        let runtime_kind = self.runtime_kind.load(Ordering::Relaxed);
+        Copied {
+            birth: Birth {
+                task_id: self.task_id.load(Ordering::Relaxed),
+                parent: self.parent.load(Ordering::Relaxed),
+                kind: TaskKind::from_bits(runtime_kind & 3),
+                created: StackId::from_u32(self.created.load(Ordering::Relaxed)),
+                name: self.name.load(Ordering::Relaxed),
+                location: self.location.load(Ordering::Relaxed),
+                future_bytes: self.future_bytes.load(Ordering::Relaxed),
+            },
+            spawned: self.spawned.load(Ordering::Relaxed),
+            since: since(word),
+            running: word & RUNNING != 0,
+            notified: word & NOTIFIED != 0,
+            wakers: wakers(word),
+            polls: self.polls.load(Ordering::Relaxed),
+            busy_ticks: self.busy_ticks.load(Ordering::Relaxed),
+            runtime: runtime_kind >> 2,
+            waits: self.read_waits(),
+        }
+    }
+
+    fn read_waits(&self) -> ArrayVec<Wait, WAITS> {
+        let packed = self.waits.iter().map(|slot| slot.load(Ordering::Relaxed));
+        packed
+            .take_while(|packed| *packed != 0)
+            .map(|packed| Wait {
+                stack: StackId::from_u32(wait_stack(packed)),
+                wakers: wait_most(packed),
+            })
+            .collect()
+    }
+
+    fn clear_waits(&self) {
+        for slot in &self.waits {
+            slot.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Swaps the word for `next(word)` while the record is the task's; `None` leaves it. Returns
+    /// the word before.
+    fn update(&self, key: Key, next: impl Fn(u64) -> Option<u64>) -> Result<u64, Gone> {
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            if word & LIVE == 0 || !same_generation(word, key) || !self.is(key) {
+                return Err(Gone);
+            }
+            let Some(new) = next(word) else {
+                return Ok(word);
+            };
+            match self
+                .word
+                .compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return Ok(word),
+                Err(now) => word = now,
+            }
+        }
+    }
+}
+
+/// The task of this key has ended.
+struct Gone;
+
+fn dropped(before: Result<u64, Gone>) -> Dropped {
+    match before {
+        Ok(word) if wakers(word) == 0 => Dropped::Unseen,
+        Ok(_) => Dropped::Counted,
+        Err(Gone) => Dropped::Gone,
+    }
+}
+
+fn notified(word: u64, now: Tick) -> u64 {
+    if word & (RUNNING | NOTIFIED) == 0 {
+        with_since(word | NOTIFIED, now)
+    } else {
+        word | NOTIFIED
+    }
+}
+
+fn can_lose_waker(word: u64) -> bool {
+    wakers(word) != 0 && wakers(word) != MANY_WAKERS
+}
+
+fn wakers(word: u64) -> u32 {
+    (word >> WAKERS_SHIFT & WAKERS_MASK) as u32
+}
+
+fn since(word: u64) -> Tick {
+    (word >> SINCE_SHIFT) as u32
+}
+
+fn with_since(word: u64, now: Tick) -> u64 {
+    word & ((1 << SINCE_SHIFT) - 1) | u64::from(now) << SINCE_SHIFT
+}
+
+fn generation_bits(key: Key) -> u64 {
+    (u64::from(key.generation()) & GENERATION_MASK) << GENERATION_SHIFT
+}
+
+fn same_generation(word: u64, key: Key) -> bool {
+    word & (GENERATION_MASK << GENERATION_SHIFT) == generation_bits(key)
+}
+
+// A wait in 32 bits: the stack's id (20), the low bits of the poll that cloned there last (4),
+// how many wakers that poll cloned there (4), and the most that any poll did (4). Never 0.
+fn pack_wait(stack: u32, poll: u32, now: u32, most: u32) -> u32 {
+    stack << 12 | poll << 8 | now << 4 | most
+}
+
+fn wait_stack(packed: u32) -> u32 {
+    packed >> 12
+}
+
+fn wait_poll(packed: u32) -> u32 {
+    packed >> 8 & 0xf
+}
+
+fn wait_now(packed: u32) -> u32 {
+    packed >> 4 & 0xf
+}
+
+fn wait_most(packed: u32) -> u32 {
+    packed & 0xf
+}
+
+#[cfg(all(test, not(taskleak_loom)))]
+mod tests {
+    use super::*;
+
+    fn parked(polls: &[&[u32]]) -> Record {
+        let record = Record::vacant();
+        record.start(key(), &birth(), 0);
+        for stacks in polls {
+            record.enter(key(), 1);
+            for stack in *stacks {
+                let cloned = record.clone_waker(key());
+                record.note_wait(cloned, StackId::from_u32(*stack));
+            }
+            record.exit(key(), 2);
+        }
+        record
+    }
+
+    fn key() -> Key {
+        Key::new(3, 7)
+    }
+
+    fn birth() -> Birth {
+        Birth {
+            task_id: 17,
+            parent: 3,
+            kind: TaskKind::Task,
+            created: None,
+            name: 0,
+            location: 0,
+            future_bytes: 0,
+        }
+    }
+
+    fn waits(record: &Record) -> Vec<(u32, u32)> {
+        let copied = record.read().unwrap();
+        let id = |wait: &Wait| wait.stack.map_or(0, StackId::get);
+        copied
+            .waits
+            .iter()
+            .map(|wait| (id(wait), wait.wakers))
+            .collect()
+    }
+
+    #[test]
+    fn the_newest_stack_stands_first() {
+        assert_eq!(waits(&parked(&[&[1, 2]])), [(2, 1), (1, 1)]);
+        assert_eq!(waits(&parked(&[&[1, 2], &[1]])), [(1, 1), (2, 1)]);
+        assert_eq!(
+            waits(&parked(&[&[1, 2, 3], &[2]])),
+            [(2, 1), (3, 1), (1, 1)]
+        );
+    }
+
+    #[test]
+    fn wakers_of_one_stack_in_one_poll_are_counted() {
+        assert_eq!(waits(&parked(&[&[1, 1, 2]])), [(2, 1), (1, 2)]);
+        assert_eq!(waits(&parked(&[&[1, 1], &[1]])), [(1, 2)]);
+    }
+
+    #[test]
+    fn an_uncaptured_stack_takes_a_place() {
+        assert_eq!(waits(&parked(&[&[1, 0]])), [(0, 1), (1, 1)]);
+    }
+
+    #[test]
+    fn the_oldest_stack_falls_off() {
+        let record = parked(&[&[1, 2, 3, 4, 5, 6, 7, 8, 9]]);
+        let ids: Vec<u32> = waits(&record).iter().map(|wait| wait.0).collect();
+        assert_eq!(ids, [9, 8, 7, 6, 5, 4, 3, 2]);
+    }
+
+    #[test]
+    fn the_first_waker_after_none_clears_the_past() {
+        let record = parked(&[&[1, 2]]);
+        assert_eq!(record.wake(key(), 3), Dropped::Counted);
+        assert_eq!(record.drop_waker(key()), Dropped::Counted);
+        record.enter(key(), 3);
+        let cloned = record.clone_waker(key());
+        assert_eq!(cloned, Cloned::First);
+        record.note_wait(cloned, StackId::from_u32(9));
+        record.exit(key(), 4);
+        assert_eq!(waits(&record), [(9, 1)]);
+    }
+
+    #[test]
+    fn states_follow_polls_and_wakes() {
+        let record = parked(&[]);
+        let state = |record: &Record| {
+            let copied = record.read().unwrap();
+            (copied.running, copied.notified, copied.since)
+        };
+        assert_eq!(state(&record), (false, true, 0), "runnable once spawned");
+        record.enter(key(), 5);
+        assert_eq!(state(&record), (true, false, 5));
+        record.wake_by_ref(key(), 6);
+        assert_eq!(state(&record), (true, true, 5), "woken while it runs");
+        record.exit(key(), 7);
+        assert_eq!(state(&record), (false, true, 7));
+        record.enter(key(), 8);
+        record.exit(key(), 9);
+        assert_eq!(
+            state(&record),
+            (false, false, 9),
+            "waiting since it returned"
+        );
+        record.wake_by_ref(key(), 10);
+        record.wake_by_ref(key(), 11);
+        assert_eq!(state(&record), (false, true, 10), "woken at the first wake");
+        assert_eq!(record.read().unwrap().busy_ticks, 2 + 1);
+    }
+
+    #[test]
+    fn a_stale_key_changes_nothing() {
+        let record = parked(&[&[1]]);
+        let stale = Key::new(3, 6);
+        assert_eq!(record.clone_waker(stale), Cloned::Gone);
+        assert_eq!(record.wake(stale, 9), Dropped::Gone);
+        assert!(!record.enter(stale, 9) && !record.end(stale));
+        assert_eq!(record.read().unwrap().wakers, 1);
+        assert!(record.end(key()) && !record.end(key()));
+        assert_eq!(record.drop_waker(key()), Dropped::Gone);
+        assert!(record.read().is_none());
+    }
+
+    #[test]
+    fn wakers_saturate_and_are_never_none_after() {
+        let record = parked(&[]);
+        for _ in 0..=MANY_WAKERS {
+            let _ = record.clone_waker(key());
+        }
+        for _ in 0..=MANY_WAKERS {
+            let _ = record.drop_waker(key());
+        }
+        assert_eq!(record.read().unwrap().wakers, MANY_WAKERS);
+    }
+
+    #[test]
+    fn a_drop_without_a_clone_is_told() {
+        let record = parked(&[]);
+        assert_eq!(record.drop_waker(key()), Dropped::Unseen);
+        assert_eq!(record.wake(key(), 1), Dropped::Unseen);
+    }
+
+    #[test]
+    fn the_budget_is_for_each_tick() {
+        let record = parked(&[]);
+        assert!(record.spend_capture(1, 2) && record.spend_capture(1, 2));
+        assert!(!record.spend_capture(1, 2));
+        assert!(record.spend_capture(2, 2));
+    }
+}

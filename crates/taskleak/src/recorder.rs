@@ -1,0 +1,313 @@
+//! The recorder: what the front ends call, and what a snapshot reads.
+//!
+//! Everything but [`Recorder::copy_tasks`] runs inside a callback that user code runs through,
+//! so it neither blocks nor panics, and it counts what it had to leave out.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use taskleak_profile::raw::{MAX_WAITS, RawTask};
+use taskleak_profile::snapshot::{Kind, State};
+use taskleak_stack::{Bound, StackId};
+use tracing::span::Attributes;
+
+use crate::clock::{Clock, TICK, ms_between};
+use crate::key::Key;
+use crate::polls::{self, Owner, Poll};
+use crate::record::{Birth, Cloned, Copied, Dropped, MANY_WAKERS, Record, TaskKind, Tick};
+use crate::runtimes;
+use crate::table::Table;
+use crate::tokio_trace::{SpawnFields, WakerEvent, WakerOp};
+
+/// The capture budget: how many park stacks of one task are unwound in one tick. A stack that
+/// is recognized without unwinding costs nothing of it (see `taskleak_stack::capture`).
+const UNWINDS_PER_TICK: u32 = 3;
+
+/// What the check of health looks for, as bits of [`polls::seen`].
+pub(crate) const SAW_SPAWN: u8 = 1;
+pub(crate) const SAW_POLL: u8 = 2;
+pub(crate) const SAW_WAKER: u8 = 4;
+
+/// What was left out, and why.
+#[derive(Debug, Default)]
+pub(crate) struct Losses {
+    /// Tasks that found the table full.
+    pub(crate) tasks: AtomicU64,
+    /// Names of tasks that found no room.
+    pub(crate) names: AtomicU64,
+    /// Creation stacks that were not captured.
+    pub(crate) creation_stacks: AtomicU64,
+    /// Park stacks that were not captured.
+    pub(crate) park_stacks: AtomicU64,
+    /// Park stacks over the budget of their task.
+    pub(crate) over_budget: AtomicU64,
+    /// Wakers that were dropped or woken and whose clone another subscriber got.
+    pub(crate) unseen_clones: AtomicU64,
+}
+
+pub(crate) struct Recorder {
+    /// Tells this recorder's keys from another's on the same thread.
+    id: u32,
+    pub(crate) clock: Clock,
+    table: Table,
+    pub(crate) losses: Losses,
+    /// The detector has seen a task that it spawned itself.
+    proven: AtomicBool,
+}
+
+impl Recorder {
+    pub(crate) fn new() -> Recorder {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Recorder {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            clock: Clock::new(),
+            table: Table::new(),
+            losses: Losses::default(),
+            proven: AtomicBool::new(false),
+        }
+    }
+
+    /// A task is being spawned by this thread.
+    pub(crate) fn spawn(&self, attributes: &Attributes<'_>) -> Key {
+        if polls::owner() == Owner::Detector {
+            polls::note_seen(SAW_SPAWN);
+            return Key::UNRECORDED;
+        }
+        let fields = SpawnFields::of(attributes);
+        if fields.is_worker {
+            return Key::UNRECORDED;
+        }
+        let parent = polls::innermost(self.id);
+        if fields.name_dropped {
+            count(&self.losses.names);
+        }
+        let birth = Birth {
+            task_id: fields.task_id,
+            parent: parent.map_or(0, |poll| poll.task_id),
+            kind: fields.kind.unwrap_or(TaskKind::Task),
+            created: self.creation_stack(parent),
+            name: fields.name,
+            location: fields.location,
+            future_bytes: fields.future_bytes,
+        };
+        let Some(key) = self.table.start(polls::ordinal(), &birth, self.clock.now()) else {
+            count(&self.losses.tasks);
+            return Key::UNRECORDED;
+        };
+        key
+    }
+
+    /// A poll of a task begins on this thread. Returns whether the key is one of ours.
+    pub(crate) fn enter(&self, key: Key) -> bool {
+        let Some(record) = self.table.get(key) else {
+            return self.unrecorded(key, SAW_POLL);
+        };
+        if record.runtime() == 0
+            && let Some(runtime) = runtimes::current()
+        {
+            record.set_runtime(runtime);
+        }
+        record.enter(key, self.clock.now());
+        polls::push(Poll {
+            recorder: self.id,
+            key,
+            task_id: record.task_id(),
+            kind: record.kind(),
+            bound: Bound::here(),
+        });
+        true
+    }
+
+    /// A poll of a task has returned on this thread. Returns whether the key is one of ours.
+    pub(crate) fn exit(&self, key: Key) -> bool {
+        let Some(record) = self.table.get(key) else {
+            return key == Key::UNRECORDED;
+        };
+        polls::pop(self.id, key);
+        record.exit(key, self.clock.now());
+        true
+    }
+
+    /// Something was done to a waker of a task, on any thread.
+    pub(crate) fn waker(&self, event: WakerEvent, key: Key) {
+        let Some(record) = self.table.get(key) else {
+            self.unrecorded(key, SAW_WAKER);
+            return;
+        };
+        match event.op {
+            Some(WakerOp::Clone) => self.waker_cloned(record, key),
+            Some(WakerOp::Drop) => self.waker_lost(record.drop_waker(key)),
+            Some(WakerOp::Wake) => self.waker_lost(record.wake(key, self.clock.now())),
+            Some(WakerOp::WakeByRef) => record.wake_by_ref(key, self.clock.now()),
+            None => {}
+        }
+    }
+
+    /// The span of a task was cloned.
+    pub(crate) fn clone_span(&self, key: Key) {
+        if let Some(record) = self.table.get(key) {
+            record.add_span_ref();
+        }
+    }
+
+    /// A reference to the span of a task is gone. Returns whether the task is over.
+    pub(crate) fn drop_span(&self, key: Key) -> bool {
+        match self.table.get(key) {
+            Some(record) => record.drop_span_ref() && self.end(key),
+            None => false,
+        }
+    }
+
+    /// The task is over.
+    pub(crate) fn end(&self, key: Key) -> bool {
+        self.table.end(polls::ordinal(), key)
+    }
+
+    /// Whether the detector has seen a task that it spawned itself.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_proven(&self) {
+        self.proven.store(true, Ordering::Release);
+    }
+
+    /// Whether the key is one that this recorder gave out.
+    pub(crate) fn owns(&self, key: Key) -> bool {
+        key == Key::UNRECORDED || self.table.get(key).is_some()
+    }
+
+    /// Copies every live task, one after the other; no task is held up by it. Returns how many
+    /// tasks were recorded since the start.
+    pub(crate) fn copy_tasks(&self, mut each: impl FnMut(&RawTask)) -> u64 {
+        let now = self.clock.publish();
+        let mut spawned = 0;
+        for record in self.table.records() {
+            // A slot's generations are its tasks, so nobody counts at the spawn.
+            spawned += record
+                .last_key()
+                .map_or(0, |key| u64::from(key.generation()) + 1);
+            if let Some(copied) = record.read() {
+                each(&raw(&copied, now));
+            }
+        }
+        spawned
+    }
+
+    fn creation_stack(&self, parent: Option<Poll>) -> Option<StackId> {
+        // A `block_on` is called by user code, up to `main`: that stack is the task's too.
+        let bound = match parent {
+            Some(poll) if poll.kind != TaskKind::BlockOn => poll.bound,
+            _ => Bound::THREAD,
+        };
+        let stack = taskleak_stack::capture(bound, &mut || true);
+        if stack.is_err() {
+            count(&self.losses.creation_stacks);
+        }
+        stack.ok()
+    }
+
+    fn waker_cloned(&self, record: &Record, key: Key) {
+        let cloned = record.clone_waker(key);
+        if cloned == Cloned::Gone {
+            return;
+        }
+        // Elsewhere the stack is not the one that the task will wait at.
+        let Some(poll) = polls::innermost(self.id).filter(|poll| poll.key == key) else {
+            return;
+        };
+        let mut over_budget = false;
+        let stack = taskleak_stack::capture(poll.bound, &mut || {
+            over_budget = !record.spend_capture(self.clock.now(), UNWINDS_PER_TICK);
+            !over_budget
+        });
+        if stack.is_err() {
+            let losses = &self.losses;
+            count(if over_budget {
+                &losses.over_budget
+            } else {
+                &losses.park_stacks
+            });
+        }
+        record.note_wait(cloned, stack.ok());
+    }
+
+    fn waker_lost(&self, dropped: Dropped) {
+        if dropped == Dropped::Unseen {
+            count(&self.losses.unseen_clones);
+        }
+    }
+
+    #[cold]
+    fn unrecorded(&self, key: Key, what: u8) -> bool {
+        if polls::owner() == Owner::Detector {
+            polls::note_seen(what);
+        }
+        key == Key::UNRECORDED
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn raw(copied: &Copied, now: Tick) -> RawTask {
+    let birth = copied.birth;
+    let kind = match birth.kind {
+        TaskKind::Task => Kind::Task,
+        TaskKind::Local => Kind::Local,
+        TaskKind::BlockOn => Kind::BlockOn,
+        TaskKind::Blocking => Kind::Blocking,
+    };
+    let state = match (copied.running, copied.notified) {
+        (true, _) if kind == Kind::Blocking => State::Blocking,
+        (true, _) => State::Running,
+        (false, true) => State::Runnable,
+        (false, false) => State::Waiting,
+    };
+    let observable = matches!(kind, Kind::Task | Kind::Local);
+    let mut task = RawTask {
+        id: birth.task_id,
+        parent: birth.parent,
+        kind,
+        state,
+        created: birth.created.map_or(0, StackId::get),
+        waits: [0; MAX_WAITS],
+        waits_len: 0,
+        wakers: observable.then_some(copied.wakers),
+        wakers_explained: 0,
+        name: birth.name,
+        spawned_at: birth.location,
+        runtime: copied.runtime,
+        in_state_ms: ms_between(copied.since, now),
+        age_ms: ms_between(copied.spawned, now),
+        polls: copied.polls,
+        busy_ms: u64::from(copied.busy_ticks) * TICK.as_millis() as u64,
+        future_bytes: birth.future_bytes,
+    };
+    if copied.wakers < MANY_WAKERS {
+        explain_wakers(&mut task, copied);
+    } else {
+        // Too many to count: every stack that is kept may be one of them.
+        for wait in &copied.waits {
+            push_wait(&mut task, wait.stack);
+        }
+        task.wakers_explained = copied.wakers;
+    }
+    task
+}
+
+/// The stacks of a task are those of its live wakers: the newest, as many as are alive.
+fn explain_wakers(task: &mut RawTask, copied: &Copied) {
+    for wait in &copied.waits {
+        if task.wakers_explained >= copied.wakers {
+            break;
+        }
+        push_wait(task, wait.stack);
+        task.wakers_explained = copied.wakers.min(task.wakers_explained + wait.wakers);
+    }
+}
+
+fn push_wait(task: &mut RawTask, stack: Option<StackId>) {
+    task.waits[usize::from(task.waits_len)] = stack.map_or(0, StackId::get);
+    task.waits_len += 1;
+}

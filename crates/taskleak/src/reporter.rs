@@ -1,0 +1,256 @@
+//! From the recorder to a snapshot: copies the tasks, groups them, symbolizes their stacks.
+//!
+//! It runs on a thread of the detector's own, so that reading debug info never holds up a
+//! runtime's. What was symbolized is kept for the next snapshot.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::SystemTime;
+
+use taskleak_profile::group::{Grouper, Meta};
+use taskleak_profile::raw::{RawFrame, RawSymbol, RawTask, Source};
+use taskleak_profile::resolve::ResolvedStack;
+use taskleak_profile::snapshot::{
+    Health, Kind, Module, Process, Runtime, Snapshot, SourceLocation,
+};
+use taskleak_stack::{StackId, Symbolizer};
+
+use crate::detector::Shared;
+use crate::error::NotRecording;
+use crate::polls::{self, Owner};
+use crate::recorder::Losses;
+use crate::{health, runtimes, tokio_trace};
+
+/// Resolved stacks that are kept; past it all are dropped and made again.
+const MAX_RESOLVED: usize = 1 << 14;
+
+/// Which tasks a snapshot is of.
+pub(crate) struct Scope<'a> {
+    /// Lists every task by itself as well.
+    pub(crate) keep_tasks: bool,
+    pub(crate) admits: &'a (dyn Fn(&RawTask) -> bool + Sync),
+}
+
+/// Takes a snapshot of the tasks that `scope` admits.
+pub(crate) fn snapshot(shared: &Shared, scope: &Scope<'_>) -> Snapshot {
+    // Before the thread changes: it is the caller's subscriber that has to see tasks.
+    let verified = shared.verify();
+    if polls::owner() == Owner::Detector {
+        return take(shared, scope, verified.err());
+    }
+    thread::scope(|threads| {
+        let verified = verified.clone();
+        let job = move || {
+            polls::belong_to_detector();
+            take(shared, scope, verified.err())
+        };
+        let thread = thread::Builder::new().name("taskleak-snapshot".into());
+        thread
+            .spawn_scoped(threads, job)
+            .ok()
+            .and_then(|thread| thread.join().ok())
+    })
+    .unwrap_or_else(|| take(shared, scope, verified.err()))
+}
+
+fn take(shared: &Shared, scope: &Scope<'_>, not_recording: Option<NotRecording>) -> Snapshot {
+    let recorder = &shared.recorder;
+    let taken_at = SystemTime::now();
+    let mut grouper = Grouper::new(scope.keep_tasks);
+    let mut recorded = 0;
+    let spawned = recorder.copy_tasks(|task| {
+        recorded += u64::from(task.kind == Kind::Task);
+        if (scope.admits)(task) {
+            grouper.push(task);
+        }
+    });
+    let runtimes = shared.runtimes();
+    let alive: u64 = runtimes.iter().map(|runtime| runtime.live_tasks).sum();
+    let mut reporter = shared.reporter.lock();
+    reporter.refresh();
+    let meta = Meta {
+        taken_at,
+        uptime_ms: recorder.clock.uptime().as_millis() as u64,
+        process: process(),
+        health: shared.health(&mut reporter, not_recording),
+        modules: reporter.modules.clone(),
+        spawned,
+        unknown: alive.saturating_sub(recorded),
+        runtimes,
+    };
+    grouper.finish(&mut *reporter, meta)
+}
+
+/// What was symbolized so far.
+pub(crate) struct Reporter {
+    symbolizer: Symbolizer,
+    stacks: HashMap<u32, Arc<ResolvedStack>>,
+    modules: Vec<Module>,
+}
+
+impl Reporter {
+    pub(crate) fn new() -> Reporter {
+        Reporter {
+            symbolizer: Symbolizer::new(),
+            stacks: HashMap::new(),
+            modules: Vec::new(),
+        }
+    }
+
+    fn refresh(&mut self) {
+        taskleak_stack::refresh_modules();
+        let loaded = taskleak_stack::modules();
+        if loaded.len() != self.modules.len() {
+            self.modules = loaded.iter().map(module).collect();
+        }
+        if self.stacks.len() > MAX_RESOLVED {
+            self.stacks.clear();
+        }
+    }
+
+    fn resolve(&mut self, id: u32) -> ResolvedStack {
+        let addresses = StackId::from_u32(id).map_or(&[][..], taskleak_stack::addresses);
+        let frames: Vec<RawFrame> = addresses.iter().map(|ret| self.frame(*ret)).collect();
+        ResolvedStack::new(&frames)
+    }
+
+    fn frame(&mut self, return_address: u64) -> RawFrame {
+        let address = return_address.saturating_sub(1);
+        let symbols = self.symbolizer.symbolize(address);
+        let symbols = symbols.iter().map(|symbol| RawSymbol {
+            linkage_name: symbol.linkage_name.as_deref().map(str::to_owned),
+            dwarf_name: symbol.dwarf_name.as_deref().map(str::to_owned),
+            file: symbol.file.as_deref().map(str::to_owned),
+            line: symbol.line,
+        });
+        RawFrame {
+            address,
+            stable: self.stable(address),
+            symbols: symbols.collect(),
+        }
+    }
+
+    /// The same for an instruction in every run of the binary.
+    fn stable(&self, address: u64) -> u64 {
+        let module = self
+            .modules
+            .iter()
+            .find(|m| (m.start..m.end).contains(&address));
+        let Some(module) = module else { return address };
+        let name = match module.build_id.as_str() {
+            "" => module.path.as_str(),
+            build_id => build_id,
+        };
+        fnv1a(name.as_bytes()) ^ address.wrapping_sub(module.bias)
+    }
+}
+
+impl Source for Reporter {
+    fn stack(&mut self, id: u32) -> Arc<ResolvedStack> {
+        if let Some(known) = self.stacks.get(&id) {
+            return Arc::clone(known);
+        }
+        let resolved = Arc::new(self.resolve(id));
+        self.stacks.insert(id, Arc::clone(&resolved));
+        resolved
+    }
+
+    fn name(&mut self, id: u32) -> String {
+        tokio_trace::name(id).unwrap_or_default().to_owned()
+    }
+
+    fn location(&mut self, id: u32) -> Option<SourceLocation> {
+        tokio_trace::location(id)
+    }
+
+    fn runtime(&mut self, id: u32) -> String {
+        runtimes::get(id)
+            .map(runtimes::RuntimeName::label)
+            .unwrap_or_default()
+    }
+}
+
+impl Shared {
+    fn runtimes(&self) -> Vec<Runtime> {
+        let watched: Vec<_> = self
+            .watched
+            .lock()
+            .iter()
+            .filter_map(|w| w.upgrade())
+            .collect();
+        watched.iter().map(|watched| watched.report()).collect()
+    }
+
+    fn health(&self, reporter: &mut Reporter, not_recording: Option<NotRecording>) -> Health {
+        let mut health = Health::default();
+        health.recording = not_recording.is_none();
+        health
+            .problems
+            .extend(not_recording.map(|error| error.to_string()));
+        health.problems.extend(self.faults.lock().iter().cloned());
+        let debug_info = reporter.symbolizer.debug_info();
+        health
+            .problems
+            .extend(health::advice(debug_info).map(str::to_owned));
+        health.dropped = dropped(&self.recorder.losses);
+        health
+    }
+}
+
+fn dropped(losses: &Losses) -> BTreeMap<String, u64> {
+    let stacks = taskleak_stack::counters();
+    let own = [
+        ("tasks: the table was full", &losses.tasks),
+        ("task names: the table was full", &losses.names),
+        ("creation stacks: not captured", &losses.creation_stacks),
+        ("park stacks: not captured", &losses.park_stacks),
+        (
+            "park stacks: over the capture budget of a task",
+            &losses.over_budget,
+        ),
+        (
+            "wakers: their clone went to another subscriber",
+            &losses.unseen_clones,
+        ),
+    ];
+    let own = own.map(|(what, count)| (what.to_owned(), count.load(Ordering::Relaxed)));
+    let why = stacks
+        .missed
+        .into_iter()
+        .map(|(why, count)| (format!("stacks: {why}"), count));
+    own.into_iter()
+        .chain(why)
+        .filter(|(_, count)| *count > 0)
+        .collect()
+}
+
+fn process() -> Process {
+    let mut process = Process::default();
+    process.pid = std::process::id();
+    process.exe = std::env::current_exe()
+        .map(|exe| exe.display().to_string())
+        .unwrap_or_default();
+    process.cmdline = std::env::args_os()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
+    process
+}
+
+fn module(loaded: &taskleak_stack::Module) -> Module {
+    let mut module = Module::default();
+    module.start = loaded.start;
+    module.end = loaded.end;
+    module.file_offset = loaded.file_offset;
+    module.bias = loaded.bias;
+    module.path = loaded.path.to_string();
+    module.build_id = loaded.build_id.to_string();
+    module
+}
+
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

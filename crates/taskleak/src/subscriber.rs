@@ -1,0 +1,265 @@
+//! `TaskSubscriber`: the fast front end, around any subscriber.
+//!
+//! It answers tokio's task spans and waker events itself and forwards all else. The id of such
+//! a span is the key of its record, so `enter` and `exit` need no map. Where the wrapped
+//! subscriber wants tokio's spans too (console-subscriber does), the span gets the wrapped
+//! subscriber's id, and a map leads from that to the record.
+
+use std::any::TypeId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dashmap::DashMap;
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
+use tracing::{Dispatch, Event, Metadata, Subscriber};
+use tracing_core::span::Current;
+
+use crate::key::Key;
+use crate::recorder::Recorder;
+use crate::tokio_trace::{Callsite, WakerEvent};
+
+/// A subscriber that records tokio's tasks and forwards everything else to `S`.
+///
+/// Made by [`Builder::wrap`](crate::Builder::wrap). What `S` does with the spans and events of
+/// your program is not changed: its filters, its current span, `downcast_ref`, and reloading
+/// work as before. tokio's own task spans and waker events (targets `tokio::task…`) reach `S`
+/// only where its filters enable them; that costs both their price.
+///
+/// # Limits
+///
+/// The maximum level of `tracing` is TRACE while it is installed, because tokio's spans are of
+/// that level. Callsites that `S` has no interest in stay off, at their usual cost: one load.
+/// `S` is held to the level that it hints at, even if it would take more.
+pub struct TaskSubscriber<S> {
+    inner: S,
+    recorder: Arc<Recorder>,
+    forwarded: SpanMap,
+    /// `S` may want tokio's task spans; asked for each span.
+    wants_spans: AtomicBool,
+    /// `S` may want tokio's waker events; asked for each event.
+    wants_wakers: AtomicBool,
+}
+
+impl<S: Subscriber> TaskSubscriber<S> {
+    pub(crate) fn new(inner: S, recorder: Arc<Recorder>) -> Self {
+        TaskSubscriber {
+            inner,
+            recorder,
+            forwarded: SpanMap::default(),
+            wants_spans: AtomicBool::new(false),
+            wants_wakers: AtomicBool::new(false),
+        }
+    }
+
+    fn inner_allows(&self, metadata: &Metadata<'_>) -> bool {
+        let hint = self.inner.max_level_hint();
+        hint.is_none_or(|most| *metadata.level() <= most)
+    }
+
+    fn inner_interest(&self, metadata: &'static Metadata<'static>) -> Interest {
+        let interest = self.inner.register_callsite(metadata);
+        if self.inner_allows(metadata) {
+            interest
+        } else {
+            Interest::never()
+        }
+    }
+
+    fn inner_enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.inner_allows(metadata) && self.inner.enabled(metadata)
+    }
+
+    fn spawn(&self, attributes: &Attributes<'_>) -> Id {
+        let key = self.recorder.spawn(attributes);
+        if self.wants_spans.load(Ordering::Relaxed) && self.inner_enabled(attributes.metadata()) {
+            let id = self.inner.new_span(attributes);
+            self.forwarded.insert(&id, key);
+            return id;
+        }
+        Id::from_u64(key.span_id())
+    }
+
+    fn waker(&self, event: &Event<'_>) {
+        let waker = WakerEvent::of(event);
+        if let Some(key) = self.key(waker.span_id) {
+            self.recorder.waker(waker, key);
+        }
+        if self.wants_wakers.load(Ordering::Relaxed)
+            && self.inner_enabled(event.metadata())
+            && self.inner.event_enabled(event)
+        {
+            self.inner.event(event);
+        }
+    }
+
+    fn key(&self, span_id: u64) -> Option<Key> {
+        Key::from_span_id(span_id).or_else(|| self.forwarded.get(span_id))
+    }
+}
+
+impl<S: Subscriber> Subscriber for TaskSubscriber<S> {
+    fn on_register_dispatch(&self, dispatch: &Dispatch) {
+        self.inner.on_register_dispatch(dispatch);
+    }
+
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        let interest = self.inner_interest(metadata);
+        let wanted = !interest.is_never();
+        match Callsite::of(metadata) {
+            Some(Callsite::Spawn) => self.wants_spans.fetch_or(wanted, Ordering::Relaxed),
+            Some(Callsite::Waker) => self.wants_wakers.fetch_or(wanted, Ordering::Relaxed),
+            None => return interest,
+        };
+        Interest::always()
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        Callsite::of(metadata).is_some() || self.inner_enabled(metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::TRACE)
+    }
+
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        match Callsite::of(attributes.metadata()) {
+            Some(Callsite::Spawn) => self.spawn(attributes),
+            _ => self.inner.new_span(attributes),
+        }
+    }
+
+    fn event_enabled(&self, event: &Event<'_>) -> bool {
+        Callsite::of(event.metadata()).is_some() || self.inner.event_enabled(event)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        match Callsite::of(event.metadata()) {
+            Some(Callsite::Waker) => self.waker(event),
+            _ => self.inner.event(event),
+        }
+    }
+
+    fn enter(&self, id: &Id) {
+        let id_number = id.into_u64();
+        if let Some(key) = Key::from_span_id(id_number)
+            && self.recorder.enter(key)
+        {
+            return;
+        }
+        if let Some(key) = self.forwarded.get(id_number) {
+            self.recorder.enter(key);
+        }
+        self.inner.enter(id);
+    }
+
+    fn exit(&self, id: &Id) {
+        let id_number = id.into_u64();
+        if let Some(key) = Key::from_span_id(id_number)
+            && self.recorder.exit(key)
+        {
+            return;
+        }
+        if let Some(key) = self.forwarded.get(id_number) {
+            self.recorder.exit(key);
+        }
+        self.inner.exit(id);
+    }
+
+    fn clone_span(&self, id: &Id) -> Id {
+        match Key::from_span_id(id.into_u64()) {
+            Some(key) if self.recorder.owns(key) => {
+                self.recorder.clone_span(key);
+                id.clone()
+            }
+            _ => self.inner.clone_span(id),
+        }
+    }
+
+    fn try_close(&self, id: Id) -> bool {
+        match Key::from_span_id(id.into_u64()) {
+            Some(key) if self.recorder.owns(key) => self.recorder.drop_span(key),
+            _ => {
+                let key = self.forwarded.get(id.into_u64());
+                let closed = self.inner.try_close(id.clone());
+                if closed && let Some(key) = key {
+                    self.forwarded.remove(&id, key);
+                    self.recorder.end(key);
+                }
+                closed
+            }
+        }
+    }
+
+    fn record(&self, id: &Id, values: &Record<'_>) {
+        if !self.is_ours(id) {
+            self.inner.record(id, values);
+        }
+    }
+
+    fn record_follows_from(&self, id: &Id, follows: &Id) {
+        if !self.is_ours(id) && !self.is_ours(follows) {
+            self.inner.record_follows_from(id, follows);
+        }
+    }
+
+    fn current_span(&self) -> Current {
+        self.inner.current_span()
+    }
+
+    // The trait's own method is unsafe, so an implementation of it must be: the one place
+    // outside taskleak-stack. Without it tracing-opentelemetry and `reload` lose the subscriber.
+    #[allow(unsafe_code)]
+    unsafe fn downcast_raw(&self, id: TypeId) -> Option<*const ()> {
+        if id == TypeId::of::<Self>() {
+            return Some(std::ptr::from_ref(self).cast());
+        }
+        if id == TypeId::of::<Recorder>() {
+            return Some(std::ptr::from_ref(&*self.recorder).cast());
+        }
+        // SAFETY: the caller upholds `downcast_raw`'s contract, which is the same for `inner`;
+        // the pointer is into `self`, which outlives the borrow that the caller makes of it.
+        unsafe { self.inner.downcast_raw(id) }
+    }
+}
+
+impl<S> TaskSubscriber<S> {
+    fn is_ours(&self, id: &Id) -> bool {
+        Key::from_span_id(id.into_u64()).is_some_and(|key| self.recorder.owns(key))
+    }
+}
+
+impl<S> std::fmt::Debug for TaskSubscriber<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaskSubscriber").finish_non_exhaustive()
+    }
+}
+
+/// From the ids of another subscriber's spans to records.
+///
+/// Its locks are held for one look-up in memory, with nothing of the host's inside.
+#[derive(Debug, Default)]
+pub(crate) struct SpanMap {
+    used: AtomicBool,
+    keys: DashMap<u64, Key>,
+}
+
+impl SpanMap {
+    pub(crate) fn insert(&self, id: &Id, key: Key) {
+        self.used.store(true, Ordering::Relaxed);
+        self.keys.insert(id.into_u64(), key);
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<Key> {
+        if !self.used.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.keys.get(&id).map(|key| *key)
+    }
+
+    /// Removes the entry, unless the id already stands for another span.
+    pub(crate) fn remove(&self, id: &Id, key: Key) {
+        self.keys.remove_if(&id.into_u64(), |_, of| *of == key);
+    }
+}

@@ -1,0 +1,409 @@
+//! The table of records: slots that are taken at spawn, given back at the end, and walked by a
+//! snapshot at any time.
+//!
+//! Rules:
+//! 1. Nothing here blocks. Chunks of records are allocated as the number of tasks grows and
+//!    kept for the next tasks; a slot in use never moves.
+//! 2. A free slot is on exactly one free list. There are several so that threads do not meet;
+//!    who finds its own empty takes from the others before it takes a fresh slot, so the table
+//!    is never larger than the most tasks that were alive at once.
+//! 3. The head of a free list carries a tag that every change counts up (the ABA problem).
+//! 4. A slot whose generations are used up is not given back (see `key.rs`).
+
+use std::sync::OnceLock;
+
+use crate::key::{Key, MAX_GENERATION};
+use crate::record::{Birth, Record, Tick};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+#[cfg(not(taskleak_loom))]
+const CHUNK: usize = 4096;
+#[cfg(taskleak_loom)]
+const CHUNK: usize = 2;
+
+/// With chunks of 4,096 records of 128 bytes: 16,777,216 tasks, 2 GiB.
+#[cfg(not(taskleak_loom))]
+const MAX_CHUNKS: usize = 4096;
+#[cfg(taskleak_loom)]
+const MAX_CHUNKS: usize = 1;
+
+#[cfg(not(taskleak_loom))]
+const FREE_LISTS: usize = 8;
+#[cfg(taskleak_loom)]
+const FREE_LISTS: usize = 1;
+
+type Chunk = Box<[Record]>;
+
+pub(crate) struct Table {
+    chunks: Box<[OnceLock<Chunk>]>,
+    free: [FreeList; FREE_LISTS],
+    /// The slots from here on were never used.
+    fresh: AtomicU32,
+}
+
+impl Table {
+    pub(crate) fn new() -> Table {
+        Table {
+            chunks: (0..MAX_CHUNKS).map(|_| OnceLock::new()).collect(),
+            free: std::array::from_fn(|_| FreeList {
+                head: AtomicU64::new(0),
+            }),
+            fresh: AtomicU32::new(0),
+        }
+    }
+
+    /// Takes a slot for a new task; `None` if the table is full. `hint` chooses a free list.
+    pub(crate) fn start(&self, hint: usize, birth: &Birth, now: Tick) -> Option<Key> {
+        let slot = self.reuse(hint).or_else(|| self.take_fresh())?;
+        let record = self.record(slot)?;
+        let key = match record.last_key() {
+            Some(last) => Key::new(slot, last.generation() + 1),
+            None => Key::new(slot, 0),
+        };
+        record.start(key, birth, now);
+        Some(key)
+    }
+
+    /// The task is over. Returns whether it was alive.
+    pub(crate) fn end(&self, hint: usize, key: Key) -> bool {
+        let Some(record) = self.get(key) else {
+            return false;
+        };
+        let was_alive = record.end(key);
+        if was_alive && key.generation() < MAX_GENERATION {
+            self.free[hint % FREE_LISTS].push(key.slot(), record);
+        }
+        was_alive
+    }
+
+    /// The record of this key, if the key's task still has it.
+    pub(crate) fn get(&self, key: Key) -> Option<&Record> {
+        self.record(key.slot()).filter(|record| record.is(key))
+    }
+
+    /// Every record that was ever used, task or no task.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
+        let used = self.fresh.load(Ordering::Acquire) as usize;
+        self.chunks
+            .iter()
+            .map_while(OnceLock::get)
+            .flat_map(|chunk| chunk.iter())
+            .take(used)
+    }
+
+    fn reuse(&self, hint: usize) -> Option<u32> {
+        (0..FREE_LISTS).find_map(|n| self.free[(hint + n) % FREE_LISTS].pop(self))
+    }
+
+    fn take_fresh(&self) -> Option<u32> {
+        let mut slot = self.fresh.load(Ordering::Relaxed);
+        loop {
+            let index = slot as usize / CHUNK;
+            if index >= MAX_CHUNKS {
+                return None;
+            }
+            // Before the count, so that a walk finds every slot that is counted. Whoever loses
+            // the race to set the chunk drops its own; nobody waits for an allocation.
+            if self.chunks[index].get().is_none() {
+                let chunk = (0..CHUNK).map(|_| Record::vacant()).collect();
+                let _lost = self.chunks[index].set(chunk);
+            }
+            match self.fresh.compare_exchange_weak(
+                slot,
+                slot + 1,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Some(slot),
+                Err(now) => slot = now,
+            }
+        }
+    }
+
+    fn record(&self, slot: u32) -> Option<&Record> {
+        let slot = slot as usize;
+        self.chunks.get(slot / CHUNK)?.get()?.get(slot % CHUNK)
+    }
+}
+
+/// A stack of free slots, linked through their records.
+struct FreeList {
+    /// A tag in the high 32 bits, the first slot plus one in the low; 0 is empty.
+    head: AtomicU64,
+}
+
+impl FreeList {
+    fn push(&self, slot: u32, record: &Record) {
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            record.next_free().store(head as u32, Ordering::Relaxed);
+            let new = next_tag(head) | u64::from(slot + 1);
+            match self
+                .head
+                .compare_exchange_weak(head, new, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => return,
+                Err(now) => head = now,
+            }
+        }
+    }
+
+    fn pop(&self, table: &Table) -> Option<u32> {
+        let mut head = self.head.load(Ordering::Acquire);
+        loop {
+            let slot = (head as u32).checked_sub(1)?;
+            let next = table.record(slot)?.next_free().load(Ordering::Relaxed);
+            let new = next_tag(head) | u64::from(next);
+            match self
+                .head
+                .compare_exchange_weak(head, new, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return Some(slot),
+                Err(now) => head = now,
+            }
+        }
+    }
+}
+
+fn next_tag(head: u64) -> u64 {
+    (head >> 32).wrapping_add(1) << 32
+}
+
+#[cfg(test)]
+fn birth(number: u32) -> Birth {
+    Birth {
+        task_id: number.into(),
+        parent: number.into(),
+        kind: crate::record::TaskKind::Task,
+        created: None,
+        name: number,
+        location: 0,
+        future_bytes: 0,
+    }
+}
+
+#[cfg(all(test, not(taskleak_loom)))]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn listed(table: &Table) -> Vec<u64> {
+        table
+            .records()
+            .filter_map(Record::read)
+            .map(|copied| copied.birth.task_id)
+            .collect()
+    }
+
+    proptest! {
+        /// A finished task is never listed, a live one is listed once, and an old key never
+        /// leads to a new task.
+        #[test]
+        fn the_table_lists_the_living(steps in prop::collection::vec((any::<bool>(), 0..64usize), 1..300)) {
+            let table = Table::new();
+            let mut alive: HashMap<u64, Key> = HashMap::new();
+            let mut ended = Vec::new();
+            let mut next = 0;
+            for (spawn, which) in steps {
+                if spawn || alive.is_empty() {
+                    next += 1;
+                    let key = table.start(which, &birth(next), 0).unwrap();
+                    alive.insert(next.into(), key);
+                } else {
+                    let id = *alive.keys().nth(which % alive.len()).unwrap();
+                    let key = alive.remove(&id).unwrap();
+                    prop_assert!(table.end(which, key));
+                    ended.push(key);
+                }
+                let mut expected: Vec<u64> = alive.keys().copied().collect();
+                let mut found = listed(&table);
+                expected.sort_unstable();
+                found.sort_unstable();
+                prop_assert_eq!(found, expected);
+            }
+            for key in ended {
+                prop_assert!(!table.end(0, key));
+            }
+            for (id, key) in alive {
+                prop_assert_eq!(table.get(key).unwrap().task_id(), id);
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_is_no_larger_than_the_most_alive_at_once() {
+        let table = Table::new();
+        for round in 0..100 {
+            let keys: Vec<Key> = (0..10)
+                .map(|n| table.start(n + round, &birth(1), 0).unwrap())
+                .collect();
+            // Given back on other lists than they are taken from.
+            keys.iter()
+                .for_each(|key| assert!(table.end(round * 3, *key)));
+        }
+        assert_eq!(table.records().count(), 10);
+    }
+
+    #[test]
+    fn threads_that_spawn_and_end_lose_nothing() {
+        let table = Table::new();
+        std::thread::scope(|scope| {
+            for thread in 0..4u32 {
+                let table = &table;
+                scope.spawn(move || {
+                    let mut mine = Vec::new();
+                    for n in 0..20_000u32 {
+                        let number = thread << 24 | n + 1;
+                        mine.push((
+                            number,
+                            table.start(thread as usize, &birth(number), 0).unwrap(),
+                        ));
+                        if n % 3 != 0 {
+                            let (number, key) = mine.swap_remove(n as usize % mine.len());
+                            assert_eq!(table.get(key).unwrap().task_id(), u64::from(number));
+                            assert!(table.end(n as usize, key));
+                        }
+                    }
+                    mine.into_iter()
+                        .for_each(|(_, key)| assert!(table.end(0, key)));
+                });
+            }
+            for _ in 0..20 {
+                let mut ids = listed(&table);
+                ids.sort_unstable();
+                let all = ids.len();
+                ids.dedup();
+                assert_eq!(ids.len(), all, "an id was listed twice");
+            }
+        });
+        assert!(listed(&table).is_empty());
+    }
+}
+
+/// The model: a task is spawned, polled, woken from another thread, ends, and its slot is taken
+/// by the next task, while a snapshot reads.
+#[cfg(all(test, taskleak_loom))]
+mod model {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::*;
+    use crate::record::{Cloned, Copied, Dropped};
+
+    fn explore(check: impl Fn() + Sync + Send + 'static) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2);
+        model.check(check);
+    }
+
+    /// The first task, parked with one waker.
+    fn parked() -> (Arc<Table>, Key) {
+        let table = Arc::new(Table::new());
+        let key = table.start(0, &birth(1), 1).unwrap();
+        poll(&table, key, 2);
+        (table, key)
+    }
+
+    fn poll(table: &Table, key: Key, now: Tick) {
+        let record = table.get(key).unwrap();
+        assert!(record.enter(key, now));
+        let cloned = record.clone_waker(key);
+        assert_ne!(cloned, Cloned::Gone);
+        record.note_wait(cloned, None);
+        record.exit(key, now + 1);
+    }
+
+    /// What is read belongs to one task alone.
+    fn assert_whole(copied: &Copied) {
+        let number = copied.birth.name;
+        assert_eq!(copied.birth.task_id, u64::from(number));
+        assert_eq!(copied.birth.parent, u64::from(number));
+        assert!(copied.wakers <= 2, "{copied:?}");
+        if number == 2 {
+            assert_eq!(
+                (copied.wakers, copied.notified, copied.polls),
+                (0, true, 0),
+                "{copied:?}"
+            );
+        }
+    }
+
+    fn read_all(table: &Table) -> Vec<u64> {
+        let copies: Vec<Copied> = table.records().filter_map(Record::read).collect();
+        copies.iter().for_each(assert_whole);
+        copies.iter().map(|copied| copied.birth.task_id).collect()
+    }
+
+    #[test]
+    fn a_slot_changes_hands_under_a_waker_and_a_reader() {
+        explore(|| {
+            let (table, old) = parked();
+            let waker = {
+                let table = Arc::clone(&table);
+                thread::spawn(move || table.get(old).map(|record| record.wake(old, 5)))
+            };
+            let owner = {
+                let table = Arc::clone(&table);
+                thread::spawn(move || {
+                    assert!(table.end(0, old));
+                    table.start(0, &birth(2), 9).unwrap()
+                })
+            };
+            let seen = read_all(&table);
+            assert!(seen.len() <= 1, "one slot, one task: {seen:?}");
+            assert_ne!(waker.join().unwrap(), Some(Dropped::Unseen));
+            let new = owner.join().unwrap();
+            assert_eq!(
+                (new.slot(), new.generation()),
+                (old.slot(), old.generation() + 1)
+            );
+            assert_eq!(read_all(&table), [2]);
+        });
+    }
+
+    #[test]
+    fn a_wake_is_never_lost_between_polls() {
+        explore(|| {
+            let (table, key) = parked();
+            let waker = {
+                let table = Arc::clone(&table);
+                thread::spawn(move || {
+                    assert_eq!(table.get(key).unwrap().wake(key, 7), Dropped::Counted);
+                })
+            };
+            let poller = {
+                let table = Arc::clone(&table);
+                thread::spawn(move || poll(&table, key, 5))
+            };
+            read_all(&table);
+            waker.join().unwrap();
+            poller.join().unwrap();
+            let copied = table.get(key).unwrap().read().unwrap();
+            assert_eq!(copied.wakers, 1, "two clones, one wake");
+            assert_eq!(copied.polls, 2);
+            // Before the poll: the poll took it. After or within: it is still to be polled.
+            assert!(!copied.running);
+            assert!(copied.since == 6 || copied.since == 7, "{copied:?}");
+        });
+    }
+
+    #[test]
+    fn two_spawners_and_an_end_share_the_free_list() {
+        explore(|| {
+            let table = Arc::new(Table::new());
+            let first = table.start(0, &birth(1), 1).unwrap();
+            assert!(table.end(0, first));
+            let spawners = [2, 3].map(|number| {
+                let table = Arc::clone(&table);
+                thread::spawn(move || table.start(0, &birth(number), 2).unwrap())
+            });
+            let [a, b] = spawners.map(|spawner| spawner.join().unwrap());
+            assert_ne!(a.slot(), b.slot());
+            assert_eq!(table.get(a).unwrap().task_id(), 2);
+            assert_eq!(table.get(b).unwrap().task_id(), 3);
+        });
+    }
+}

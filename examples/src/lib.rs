@@ -1,1 +1,0 @@
-//! Placeholder, replaced by the step that builds this package.
