@@ -49,7 +49,7 @@ pub enum Missed {
     TableFull,
     /// The thread runs on a stack that is not its own.
     ForeignStack,
-    /// Too many threads unwind at this moment.
+    /// Too many threads unwind at this moment, or a module is being loaded.
     Busy,
     /// A capture of this thread is under way: the allocator captured, say.
     Nested,
@@ -74,7 +74,7 @@ impl std::fmt::Display for Missed {
             Missed::Unwanted => "over the budget",
             Missed::TableFull => "the table of stacks is full",
             Missed::ForeignStack => "the thread ran on a foreign stack",
-            Missed::Busy => "too many threads unwound at once",
+            Missed::Busy => "too many threads unwound at once, or a module was being loaded",
             Missed::Nested => "within another capture",
             Missed::Empty => "no frame could be unwound",
         })

@@ -6,8 +6,8 @@
 //! 2. The executable is never unloaded, so its unwind information is borrowed where it is
 //!    mapped. That of a shared object is copied while the loader's lock is held: a `dlclose`
 //!    later must not make a capture read unmapped memory.
-//! 3. A capture reads what is published, without waiting: an `Arc` behind a lock that it only
-//!    tries; meanwhile it goes by what it has.
+//! 3. A capture reads what is published without waiting: it only tries the lock, and while the
+//!    modules change it captures nothing.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::ops::{Deref, Range};
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use framehop::{ExplicitModuleSectionInfo, MayAllocateDuringUnwind, Unwinder, UnwinderNative};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 /// A loaded executable or shared object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,25 +59,9 @@ pub(crate) fn generation() -> u32 {
     GENERATION.load(Ordering::Acquire)
 }
 
-/// Whether the address lies in a loaded module. While the modules change: no.
-pub(crate) fn covers(address: u64) -> bool {
-    let Some(loaded) = LOADED.try_read() else {
-        return false;
-    };
-    let after = loaded
-        .ranges
-        .partition_point(|range| range.start <= address);
-    after > 0 && loaded.ranges[after - 1].contains(&address)
-}
-
-/// An unwinder for the loaded modules, and their generation.
-pub(crate) fn unwinder() -> (u32, UnwinderNative<Bytes, MayAllocateDuringUnwind>) {
-    let generation = generation();
-    match LOADED.try_read() {
-        Some(loaded) => (generation, loaded.unwinder.clone()),
-        // Changing at this moment: unwinds nothing, and is asked for again.
-        None => (generation.wrapping_sub(1), UnwinderNative::new()),
-    }
+/// What is loaded, for the length of a capture. `None` while it changes.
+pub(crate) fn loaded() -> Option<RwLockReadGuard<'static, Loaded>> {
+    LOADED.try_read()
 }
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -85,7 +69,8 @@ static GENERATION: AtomicU32 = AtomicU32::new(0);
 static CHANGES: AtomicU64 = AtomicU64::new(u64::MAX);
 static LOADED: LazyLock<RwLock<Loaded>> = LazyLock::new(|| RwLock::new(Loaded::ask(&[])));
 
-struct Loaded {
+/// The modules as of the last look.
+pub(crate) struct Loaded {
     modules: Arc<[Module]>,
     /// Of the loaded ones, in order.
     ranges: Vec<Range<u64>>,
@@ -139,6 +124,19 @@ impl Loaded {
             ranges,
             unwinder,
         }
+    }
+}
+
+impl Loaded {
+    /// Whether the address lies in a loaded module.
+    pub(crate) fn covers(&self, address: u64) -> bool {
+        let after = self.ranges.partition_point(|range| range.start <= address);
+        after > 0 && self.ranges[after - 1].contains(&address)
+    }
+
+    #[cfg(not(taskleak_frame_pointers))]
+    pub(crate) fn unwinder(&self) -> UnwinderNative<Bytes, MayAllocateDuringUnwind> {
+        self.unwinder.clone()
     }
 }
 
@@ -360,6 +358,7 @@ mod tests {
             (modules[0].start..modules[0].end).contains(&here),
             "{modules:?}"
         );
+        let covers = |address| LOADED.read().covers(address);
         assert!(covers(here) && !covers(0) && !covers(u64::MAX));
         assert_eq!(*modules[0].path, *executable());
     }

@@ -173,9 +173,10 @@ mod walker {
         memory: &Memory,
         mut each: impl FnMut(u64, Option<usize>) -> bool,
     ) -> Result<(), Missed> {
+        let loaded = module::loaded().ok_or(Missed::Busy)?;
         let mut fp = registers.fp as usize;
         while let (Some(next), Some(address)) = (memory.word(fp), memory.word(fp + 8)) {
-            if !module::covers(address) || !each(address, Some(fp + 8)) {
+            if !loaded.covers(address) || !each(address, Some(fp + 8)) {
                 break;
             }
             // The chain goes up the stack, or it is none.
@@ -194,7 +195,7 @@ mod walker {
     use parking_lot::{Mutex, MutexGuard};
 
     use super::{Memory, Missed, Registers, module};
-    use crate::module::Bytes;
+    use crate::module::{Bytes, Loaded};
     use crate::thread;
 
     const CACHES: usize = 16;
@@ -217,13 +218,14 @@ mod walker {
         memory: &Memory,
         mut each: impl FnMut(u64, Option<usize>) -> bool,
     ) -> Result<(), Missed> {
+        let loaded = module::loaded().ok_or(Missed::Busy)?;
         let mut set = take_set().ok_or(Missed::Busy)?;
-        let set = set.get_or_insert_with(|| Box::new(Set::new()));
-        set.refresh();
+        let set = set.get_or_insert_with(|| Box::new(Set::new(&loaded)));
+        set.refresh(&loaded);
         let mut unwind = unwind_registers(registers);
         let mut at = FrameAddress::from_instruction_pointer(registers.pc);
         // framehop would guess in unknown code, by frame pointers.
-        while module::covers(at.address_for_lookup()) {
+        while loaded.covers(at.address_for_lookup()) {
             let mut reads = LastReads::default();
             let mut read = |address: u64| {
                 let word = memory.word(address as usize).ok_or(())?;
@@ -256,18 +258,19 @@ mod walker {
     }
 
     impl Set {
-        fn new() -> Set {
-            let (generation, unwinder) = module::unwinder();
+        fn new(loaded: &Loaded) -> Set {
             Set {
-                generation,
-                unwinder,
+                generation: module::generation(),
+                unwinder: loaded.unwinder(),
                 caches: std::array::from_fn(|_| CacheNative::new()),
             }
         }
 
-        fn refresh(&mut self) {
-            if self.generation != module::generation() {
-                (self.generation, self.unwinder) = module::unwinder();
+        fn refresh(&mut self, loaded: &Loaded) {
+            let generation = module::generation();
+            if self.generation != generation {
+                self.generation = generation;
+                self.unwinder = loaded.unwinder();
             }
         }
     }

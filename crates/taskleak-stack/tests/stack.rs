@@ -345,9 +345,9 @@ fn cost_of_a_capture() {
     #[inline(never)]
     fn nest(depth: u32, call: &mut dyn FnMut()) {
         if depth == 0 {
-            call()
+            call();
         } else {
-            nest(depth - 1, call)
+            nest(depth - 1, call);
         }
         black_box(());
     }

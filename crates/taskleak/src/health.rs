@@ -99,7 +99,8 @@ impl Future for CloneWakerOnce {
             return Poll::Ready(());
         }
         self.0 = true;
-        cx.waker().clone().wake();
+        let waker = cx.waker().clone();
+        waker.wake();
         Poll::Pending
     }
 }

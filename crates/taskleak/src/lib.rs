@@ -1,5 +1,40 @@
-//! An async task leak detector for tokio.
-#![doc = ""]
+//! Every tokio task of the process: where it was created, where it waits, for how long.
+//!
+//! A leaked task waits for ever, nearly always on a channel, and keeps its memory. This crate
+//! records each task that any library spawns, with the backtrace of its spawn and the await
+//! stack where it is parked, and serves them grouped, as Go's goroutine profile does.
+//!
+//! ```
+//! use taskleak::{BuildWatched, Detector};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let detector = Detector::builder().install()?;
+//!     let runtime = tokio::runtime::Builder::new_multi_thread()
+//!         .enable_all()
+//!         .build_watched(&detector)?;
+//!     let server = detector.serve("127.0.0.1:0")?; // 6060, say
+//!     println!("curl http://{}/debug/tasks", server.local_addr());
+//!     runtime.block_on(async { /* the service */ });
+//!     Ok(())
+//! }
+//! ```
+//!
+//! The program has to be built with `--cfg tokio_unstable`, without which tokio says nothing of
+//! its tasks; [`Builder::install`] and [`Detector::verify`] say so if it was not.
+//!
+//! - A program with a `tracing` subscriber passes it to [`Builder::wrap`]; one that composes a
+//!   `Registry` itself takes [`Builder::layer`].
+//! - [`Detector::snapshot`] gives the tasks as data; [`taskleak_profile`] filters and renders it.
+//! - `Builder::console` (feature `console`) runs tokio-console's server beside it.
+//!
+//! # What it can't see
+//!
+//! - Tasks that were spawned before the detector was in force, and, while another subscriber is
+//!   in force on a thread (`tracing::subscriber::set_default`), what happens there.
+//! - What a `block_on` future waits for: tokio gives it a waker that tells nothing.
+//! - What futures within a `FuturesUnordered` and its like wait for: they get wakers of its own.
+//!   The task then shows as `sub-executor`.
+//! - Whether a task that waits is meant to: nothing judges tasks yet.
 
 #[cfg(feature = "macros")]
 #[doc(hidden)]
@@ -37,4 +72,4 @@ pub use runtime::{BuildWatched, WatchedRuntime};
 pub use subscriber::TaskSubscriber;
 #[cfg(feature = "macros")]
 pub use taskleak_macros::main;
-pub use taskleak_profile::snapshot::Snapshot;
+pub use taskleak_profile::{self, snapshot::Snapshot};

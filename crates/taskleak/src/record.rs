@@ -22,7 +22,8 @@
 //!    the low 14 bits of the generation: a swap is fooled only if the slot is reused a multiple
 //!    of 16,384 times, in the same tick, between the check and the swap.
 //! 4. A reader copies a record with [`Record::read`], which fails if the record changed hands
-//!    meanwhile. It never writes.
+//!    meanwhile. It never writes. A poll counts itself before it writes anything else, so a copy
+//!    with one count of polls before and after is not of two polls, be they in one tick.
 //! 5. The waker count saturates at [`MANY_WAKERS`] and then stays: too many is never "none".
 
 use arrayvec::ArrayVec;
@@ -226,12 +227,12 @@ impl Record {
                 Some(with_since(word & !NOTIFIED | RUNNING, now))
             })
             .is_ok();
-        // A reader that sees what this poll writes must see the poll begin (rule 4).
-        fence(Ordering::Release);
         if entered {
             let polls = self.polls.load(Ordering::Relaxed);
             self.polls.store(polls + 1, Ordering::Relaxed);
         }
+        // A reader that sees what this poll writes must see the poll counted (rule 4).
+        fence(Ordering::Release);
         entered
     }
 
@@ -382,8 +383,9 @@ impl Record {
             }
             let copied = self.copy(word);
             fence(Ordering::Acquire);
+            let one_poll = copied.polls == self.polls.load(Ordering::Relaxed);
             let changed = word ^ self.word.load(Ordering::Relaxed);
-            if changed & !(WAKERS_MASK << WAKERS_SHIFT) == 0 {
+            if changed & !(WAKERS_MASK << WAKERS_SHIFT) == 0 && one_poll {
                 return Some(copied);
             }
             if changed & !(WAKERS_MASK << WAKERS_SHIFT | STATE_BITS) == 0 {
@@ -399,6 +401,8 @@ impl Record {
     }
 
     fn copy(&self, word: u64) -> Copied {
+        // Before what a poll writes; `read` compares it with the count after.
+        let polls = self.polls.load(Ordering::Acquire);
         let runtime_kind = self.runtime_kind.load(Ordering::Relaxed);
         Copied {
             birth: Birth {
@@ -415,7 +419,7 @@ impl Record {
             running: word & RUNNING != 0,
             notified: word & NOTIFIED != 0,
             wakers: wakers(word),
-            polls: self.polls.load(Ordering::Relaxed),
+            polls,
             busy_ticks: self.busy_ticks.load(Ordering::Relaxed),
             runtime: runtime_kind >> 2,
             waits: self.read_waits(),

@@ -4,8 +4,8 @@
 //! runtime's. What was symbolized is kept for the next snapshot.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::SystemTime;
 
@@ -178,7 +178,7 @@ impl Shared {
             .watched
             .lock()
             .iter()
-            .filter_map(|w| w.upgrade())
+            .filter_map(Weak::upgrade)
             .collect();
         watched.iter().map(|watched| watched.report()).collect()
     }

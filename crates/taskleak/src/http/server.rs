@@ -132,25 +132,21 @@ fn run(
         .build()?;
     runtime.block_on(async {
         let listener = TcpListener::from_std(listener)?;
-        tokio::select! {
-            never = accept(listener, service, Arc::new(guard)) => match never {},
-            // Without a stop the sender may just have been dropped: then there is no stop.
-            () = stop_wanted(stopped) => Ok(()),
-        }
+        tokio::spawn(accept(listener, service, Arc::new(guard)));
+        // The end of the runtime cuts what is under way.
+        stop_wanted(stopped).await;
+        Ok(())
     })
 }
 
+/// Without a stop the sender may just have been dropped: then there is no stop.
 async fn stop_wanted(stopped: oneshot::Receiver<()>) {
     if stopped.await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    service: DebugService,
-    guard: Arc<Guard>,
-) -> std::convert::Infallible {
+async fn accept(listener: TcpListener, service: DebugService, guard: Arc<Guard>) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let permit = Arc::clone(&room).acquire_owned().await;
