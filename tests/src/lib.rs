@@ -1,1 +1,1 @@
-//! Placeholder, replaced by the step that builds this package.
+//! The package of the end-to-end tests; it has no code of its own.
