@@ -217,7 +217,10 @@ fn a_blocking_closure_occupies_a_thread() {
     let created = |group: &&Group| mentions(&group.created_by, "spawns_blocking");
     let runtime = multi_thread("recording-blocking");
     let done = Arc::new(AtomicBool::new(false));
-    let task = runtime.block_on(async { spawns_blocking(Arc::clone(&done)) });
+    let task = {
+        let _on_it = runtime.enter();
+        spawns_blocking(Arc::clone(&done))
+    };
     let state = until("a blocking closure", |snapshot| {
         let group = snapshot.groups.iter().find(created)?;
         (group.kind == Kind::Blocking && group.state == State::Blocking).then_some(group.state)

@@ -60,6 +60,7 @@ mod subscriber;
 mod sync;
 mod table;
 mod tokio_trace;
+mod waits;
 
 #[cfg(feature = "console")]
 pub use console::{CONSOLE_ADDRESS, ConsoleBuilder, WithConsole};

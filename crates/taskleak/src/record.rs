@@ -26,12 +26,11 @@
 //!    with one count of polls before and after is not of two polls, be they in one tick.
 //! 5. The waker count saturates at [`MANY_WAKERS`] and then stays: too many is never "none".
 
-use arrayvec::ArrayVec;
-use taskleak_profile::raw::MAX_WAITS;
 use taskleak_stack::StackId;
 
 use crate::key::Key;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::waits::{WAITS, Waits};
 
 const RUNNING: u64 = 1 << 0;
 const NOTIFIED: u64 = 1 << 1;
@@ -51,9 +50,6 @@ const READ_TRIES: u32 = 8;
 
 /// The count that stands for "this many or more".
 pub(crate) const MANY_WAKERS: u32 = WAKERS_MASK as u32;
-
-/// The wait stacks that are kept. The model's every access is a branch to explore.
-pub(crate) const WAITS: usize = if cfg!(taskleak_loom) { 1 } else { MAX_WAITS };
 
 /// A time of the coarse clock.
 pub(crate) type Tick = u32;
@@ -95,10 +91,8 @@ pub(crate) struct Birth {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Cloned {
-    /// It is the only waker alive: what was known of earlier ones is of the past.
-    First,
-    /// Others were alive.
-    Another,
+    /// So many were alive before it.
+    After(u32),
     /// The task has ended.
     Gone,
 }
@@ -126,16 +120,7 @@ pub(crate) struct Copied {
     pub(crate) polls: u64,
     pub(crate) busy_ticks: u32,
     pub(crate) runtime: u32,
-    pub(crate) waits: ArrayVec<Wait, WAITS>,
-}
-
-/// A stack that a waker of the task was cloned at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wait {
-    /// `None`: the waker is there, its stack was not captured.
-    pub(crate) stack: Option<StackId>,
-    /// How many wakers one poll cloned there, at most.
-    pub(crate) wakers: u32,
+    pub(crate) waits: Waits,
 }
 
 #[derive(Debug)]
@@ -252,8 +237,7 @@ impl Record {
             (wakers(word) != MANY_WAKERS).then(|| word + ONE_WAKER)
         });
         match before {
-            Ok(word) if wakers(word) == 0 => Cloned::First,
-            Ok(_) => Cloned::Another,
+            Ok(word) => Cloned::After(wakers(word)),
             Err(Gone) => Cloned::Gone,
         }
     }
@@ -282,36 +266,18 @@ impl Record {
         }))
     }
 
-    /// Notes where a waker was cloned. The caller polls the task.
-    pub(crate) fn note_wait(&self, cloned: Cloned, stack: Option<StackId>) {
-        if cloned == Cloned::First {
-            self.clear_waits();
-        }
-        let poll = self.polls.load(Ordering::Relaxed) as u32 & 0xf;
-        let id = stack.map_or(0, StackId::get);
-        let mut fresh = pack_wait(id, poll, 1, 1);
-        // Move to front: those before the old entry of the same stack go one down.
+    /// Notes where a waker was cloned, before which `alive` were. The caller polls the task.
+    pub(crate) fn note_wait(&self, alive: u32, stack: Option<StackId>) {
+        let mut waits = self.waits();
+        let counted = (alive != MANY_WAKERS).then_some(alive);
+        waits.clone_at(stack, self.polls.load(Ordering::Relaxed), counted);
+        let mut packed = waits.iter().map(|wait| wait.pack());
         for slot in &self.waits {
-            let old = slot.load(Ordering::Relaxed);
-            if old != 0 && wait_stack(old) == id {
-                let here = if wait_poll(old) == poll {
-                    wait_now(old) + 1
-                } else {
-                    1
-                };
-                let here = here.min(0xf);
-                fresh = pack_wait(id, poll, here, here.max(wait_most(old)));
+            let wait = packed.next().unwrap_or(0);
+            slot.store(wait, Ordering::Relaxed);
+            if wait == 0 {
                 break;
             }
-        }
-        let mut carried = fresh;
-        for slot in &self.waits {
-            let old = slot.load(Ordering::Relaxed);
-            slot.store(carried, Ordering::Relaxed);
-            if old == 0 || wait_stack(old) == id {
-                break;
-            }
-            carried = old;
         }
     }
 
@@ -392,7 +358,7 @@ impl Record {
                 // The same task throughout: what the birth says holds, what it waits for may not.
                 last = Some(Copied {
                     running: true,
-                    waits: ArrayVec::new(),
+                    waits: Waits::default(),
                     ..copied
                 });
             }
@@ -404,6 +370,10 @@ impl Record {
         // Before what a poll writes; `read` compares it with the count after.
         let polls = self.polls.load(Ordering::Acquire);
         let runtime_kind = self.runtime_kind.load(Ordering::Relaxed);
+        let mut waits = self.waits();
+        if wakers(word) != MANY_WAKERS {
+            waits.settle(polls, wakers(word));
+        }
         Copied {
             birth: Birth {
                 task_id: self.task_id.load(Ordering::Relaxed),
@@ -422,19 +392,13 @@ impl Record {
             polls,
             busy_ticks: self.busy_ticks.load(Ordering::Relaxed),
             runtime: runtime_kind >> 2,
-            waits: self.read_waits(),
+            waits,
         }
     }
 
-    fn read_waits(&self) -> ArrayVec<Wait, WAITS> {
+    fn waits(&self) -> Waits {
         let packed = self.waits.iter().map(|slot| slot.load(Ordering::Relaxed));
-        packed
-            .take_while(|packed| *packed != 0)
-            .map(|packed| Wait {
-                stack: StackId::from_u32(wait_stack(packed)),
-                wakers: wait_most(packed),
-            })
-            .collect()
+        packed.collect()
     }
 
     fn clear_waits(&self) {
@@ -508,31 +472,10 @@ fn same_generation(word: u64, key: Key) -> bool {
     word & (GENERATION_MASK << GENERATION_SHIFT) == generation_bits(key)
 }
 
-// A wait in 32 bits: the stack's id (20), the low bits of the poll that cloned there last (4),
-// how many wakers that poll cloned there (4), and the most that any poll did (4). Never 0.
-fn pack_wait(stack: u32, poll: u32, now: u32, most: u32) -> u32 {
-    stack << 12 | poll << 8 | now << 4 | most
-}
-
-fn wait_stack(packed: u32) -> u32 {
-    packed >> 12
-}
-
-fn wait_poll(packed: u32) -> u32 {
-    packed >> 8 & 0xf
-}
-
-fn wait_now(packed: u32) -> u32 {
-    packed >> 4 & 0xf
-}
-
-fn wait_most(packed: u32) -> u32 {
-    packed & 0xf
-}
-
 #[cfg(all(test, not(taskleak_loom)))]
 mod tests {
     use super::*;
+    use crate::waits::Wait;
 
     fn parked(polls: &[&[u32]]) -> Record {
         let record = Record::vacant();
@@ -540,8 +483,7 @@ mod tests {
         for stacks in polls {
             record.enter(key(), 1);
             for stack in *stacks {
-                let cloned = record.clone_waker(key());
-                record.note_wait(cloned, StackId::from_u32(*stack));
+                clone_at(&record, *stack);
             }
             record.exit(key(), 2);
         }
@@ -564,53 +506,30 @@ mod tests {
         }
     }
 
-    fn waits(record: &Record) -> Vec<(u32, u32)> {
+    fn clone_at(record: &Record, stack: u32) {
+        match record.clone_waker(key()) {
+            Cloned::After(alive) => record.note_wait(alive, StackId::from_u32(stack)),
+            Cloned::Gone => panic!("the task has not ended"),
+        }
+    }
+
+    fn waits(record: &Record) -> Vec<(u32, u8)> {
         let copied = record.read().unwrap();
         let id = |wait: &Wait| wait.stack.map_or(0, StackId::get);
-        copied
-            .waits
-            .iter()
-            .map(|wait| (id(wait), wait.wakers))
-            .collect()
+        let waits = copied.waits.iter();
+        waits.map(|wait| (id(wait), wait.alive)).collect()
     }
 
     #[test]
-    fn the_newest_stack_stands_first() {
-        assert_eq!(waits(&parked(&[&[1, 2]])), [(2, 1), (1, 1)]);
-        assert_eq!(waits(&parked(&[&[1, 2], &[1]])), [(1, 1), (2, 1)]);
-        assert_eq!(
-            waits(&parked(&[&[1, 2, 3], &[2]])),
-            [(2, 1), (3, 1), (1, 1)]
-        );
-    }
-
-    #[test]
-    fn wakers_of_one_stack_in_one_poll_are_counted() {
-        assert_eq!(waits(&parked(&[&[1, 1, 2]])), [(2, 1), (1, 2)]);
-        assert_eq!(waits(&parked(&[&[1, 1], &[1]])), [(1, 2)]);
-    }
-
-    #[test]
-    fn an_uncaptured_stack_takes_a_place() {
-        assert_eq!(waits(&parked(&[&[1, 0]])), [(0, 1), (1, 1)]);
-    }
-
-    #[test]
-    fn the_oldest_stack_falls_off() {
-        let record = parked(&[&[1, 2, 3, 4, 5, 6, 7, 8, 9]]);
-        let ids: Vec<u32> = waits(&record).iter().map(|wait| wait.0).collect();
-        assert_eq!(ids, [9, 8, 7, 6, 5, 4, 3, 2]);
-    }
-
-    #[test]
-    fn the_first_waker_after_none_clears_the_past() {
-        let record = parked(&[&[1, 2]]);
-        assert_eq!(record.wake(key(), 3), Dropped::Counted);
+    fn the_stacks_of_live_wakers_are_read() {
+        let record = parked(&[&[1, 0]]);
+        assert_eq!(waits(&record), [(0, 1), (1, 1)], "0 was not captured");
         assert_eq!(record.drop_waker(key()), Dropped::Counted);
+        assert_eq!(waits(&record), [(1, 1)]);
+        assert_eq!(record.wake(key(), 3), Dropped::Counted);
+        assert_eq!(waits(&record), []);
         record.enter(key(), 3);
-        let cloned = record.clone_waker(key());
-        assert_eq!(cloned, Cloned::First);
-        record.note_wait(cloned, StackId::from_u32(9));
+        clone_at(&record, 9);
         record.exit(key(), 4);
         assert_eq!(waits(&record), [(9, 1)]);
     }

@@ -207,10 +207,9 @@ impl Recorder {
     }
 
     fn waker_cloned(&self, record: &Record, key: Key) {
-        let cloned = record.clone_waker(key);
-        if cloned == Cloned::Gone {
+        let Cloned::After(alive) = record.clone_waker(key) else {
             return;
-        }
+        };
         // Elsewhere the stack is not the one that the task will wait at.
         let Some(poll) = polls::innermost(self.id).filter(|poll| poll.key == key) else {
             return;
@@ -228,7 +227,7 @@ impl Recorder {
                 &losses.park_stacks
             });
         }
-        record.note_wait(cloned, stack.ok());
+        record.note_wait(alive, stack.ok());
     }
 
     fn waker_lost(&self, dropped: Dropped) {
@@ -284,30 +283,14 @@ fn raw(copied: &Copied, now: Tick) -> RawTask {
         busy_ms: u64::from(copied.busy_ticks) * TICK.as_millis() as u64,
         future_bytes: birth.future_bytes,
     };
-    if copied.wakers < MANY_WAKERS {
-        explain_wakers(&mut task, copied);
-    } else {
-        // Too many to count: every stack that is kept may be one of them.
-        for wait in &copied.waits {
-            push_wait(&mut task, wait.stack);
-        }
+    for wait in copied.waits.iter() {
+        task.waits[usize::from(task.waits_len)] = wait.stack.map_or(0, StackId::get);
+        task.waits_len += 1;
+        task.wakers_explained += u32::from(wait.alive);
+    }
+    if copied.wakers == MANY_WAKERS {
+        // Too many to count: nobody can tell how many have no stack.
         task.wakers_explained = copied.wakers;
     }
     task
-}
-
-/// The stacks of a task are those of its live wakers: the newest, as many as are alive.
-fn explain_wakers(task: &mut RawTask, copied: &Copied) {
-    for wait in &copied.waits {
-        if task.wakers_explained >= copied.wakers {
-            break;
-        }
-        push_wait(task, wait.stack);
-        task.wakers_explained = copied.wakers.min(task.wakers_explained + wait.wakers);
-    }
-}
-
-fn push_wait(task: &mut RawTask, stack: Option<StackId>) {
-    task.waits[usize::from(task.waits_len)] = stack.map_or(0, StackId::get);
-    task.waits_len += 1;
 }

@@ -15,7 +15,7 @@ use taskleak_profile::resolve::ResolvedStack;
 use taskleak_profile::snapshot::{
     Health, Kind, Module, Process, Runtime, Snapshot, SourceLocation,
 };
-use taskleak_stack::{StackId, Symbolizer};
+use taskleak_stack::{Missed, StackId, Symbolizer};
 
 use crate::detector::Shared;
 use crate::error::NotRecording;
@@ -219,6 +219,8 @@ fn dropped(losses: &Losses) -> BTreeMap<String, u64> {
     let why = stacks
         .missed
         .into_iter()
+        // Counted above, as over the budget.
+        .filter(|(why, _)| *why != Missed::Unwanted)
         .map(|(why, count)| (format!("stacks: {why}"), count));
     own.into_iter()
         .chain(why)
