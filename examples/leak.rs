@@ -7,12 +7,13 @@
 //! ```
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use rand::RngExt;
 use taskleak::{BuildWatched, Detector, Snapshot};
-use taskleak_examples::{install, print_addresses};
+use taskleak_examples::{ended, install, print_addresses};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -39,8 +40,11 @@ struct Args {
     console: bool,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    ended(serve(&Args::parse()))
+}
+
+fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
     let detector = install(args.console)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -50,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if !args.report {
         print_addresses(server.local_addr(), args.console);
     }
-    runtime.block_on(run(&args, &detector))
+    runtime.block_on(run(args, &detector))
 }
 
 async fn run(args: &Args, detector: &Detector) -> Result<(), Box<dyn Error>> {

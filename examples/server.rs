@@ -14,6 +14,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,7 +24,7 @@ use axum::extract::State;
 use axum::routing::get;
 use clap::Parser;
 use taskleak::BuildWatched;
-use taskleak_examples::{install, print_addresses};
+use taskleak_examples::{ended, install, print_addresses};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -48,8 +49,11 @@ struct Args {
     console: bool,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    ended(serve(&Args::parse()))
+}
+
+fn serve(args: &Args) -> Result<(), Box<dyn Error>> {
     let detector = install(args.console)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -57,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_watched(&detector)?;
     let server = detector.serve(&format!("127.0.0.1:{}", args.port))?;
     print_addresses(server.local_addr(), args.console);
-    runtime.block_on(run(args))
+    runtime.block_on(run(args.clone()))
 }
 
 async fn run(args: Args) -> Result<(), Box<dyn Error>> {

@@ -1,6 +1,7 @@
-//! What the examples share: the detector from the command line.
+//! What the examples share: the detector from the command line, and how they end.
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use taskleak::{CONSOLE_ADDRESS, Detector};
 
@@ -26,5 +27,16 @@ pub fn print_addresses(endpoint: std::net::SocketAddr, console: bool) {
     println!("go tool pprof -top    http://{endpoint}/debug/pprof/tasks");
     if console {
         println!("tokio-console         http://{CONSOLE_ADDRESS}");
+    }
+}
+
+/// The exit code of a program that ended so; an error is told in one line.
+pub fn ended(result: Result<(), Box<dyn Error>>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
     }
 }

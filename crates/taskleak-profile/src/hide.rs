@@ -133,12 +133,13 @@ fn is_always_hidden(name: &Name) -> bool {
 
 /// The parts of tokio and futures that run tasks or hand a poll on, as opposed to those that tasks
 /// wait on.
-const RUNTIME: [&str; 16] = [
+const RUNTIME: [&str; 17] = [
     "futures_core",
     "futures_task",
-    "futures_util::future::future::FutureExt",
+    "futures_util::future::either",
+    "futures_util::future::future",
     "futures_util::future::poll_fn",
-    "futures_util::future::try_future::TryFutureExt",
+    "futures_util::future::try_future",
     "futures_util::stream::stream::StreamExt",
     "futures_util::stream::try_stream::TryStreamExt",
     "tokio::future",

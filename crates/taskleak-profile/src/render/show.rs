@@ -119,14 +119,21 @@ impl fmt::Display for Label<'_> {
     }
 }
 
+/// A path for people to read: of a crate from cargo's registry, what stands from the crate on.
+pub(super) fn short_path(path: &str) -> Clean<'_> {
+    let in_registry = path.split_once("/registry/src/");
+    let in_crate = in_registry.and_then(|(_, index)| index.split_once('/'));
+    Clean(in_crate.map_or(path, |(_, in_crate)| in_crate))
+}
+
 /// `file:line`, as much of it as is known.
 pub(super) struct Place<'a>(pub(super) &'a Frame);
 
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.0.file, self.0.line) {
-            (Some(file), Some(line)) => write!(f, "{}:{line}", Clean(file)),
-            (Some(file), None) => Clean(file).fmt(f),
+            (Some(file), Some(line)) => write!(f, "{}:{line}", short_path(file)),
+            (Some(file), None) => short_path(file).fmt(f),
             (None, _) => Ok(()),
         }
     }
@@ -212,6 +219,17 @@ mod tests {
         assert_eq!(Clean("plain é").to_string(), "plain é");
         let long = Clean(&"é".repeat(40_000)).to_string();
         assert!(long.len() < 2010 && long.ends_with("é…"));
+    }
+
+    #[test]
+    fn a_path_in_the_registry_begins_with_its_crate() {
+        let check = |path, expected: &str| assert_eq!(short_path(path).to_string(), expected);
+        check(
+            "/home/me/.cargo/registry/src/index.example-1949cf8c6b5b557f/axum-0.8.9/src/lib.rs",
+            "axum-0.8.9/src/lib.rs",
+        );
+        check("/home/me/shop/src/main.rs", "/home/me/shop/src/main.rs");
+        check("src/registry/src/x", "src/registry/src/x");
     }
 
     #[test]

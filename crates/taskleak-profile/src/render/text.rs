@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use super::show::{Clean, Modules, Place, Time, by_address, shown, whole_stack};
+use super::show::{Clean, Modules, Place, Time, by_address, short_path, shown, whole_stack};
 use crate::snapshot::{Frame, Group, GroupId, Kind, Snapshot, Spread, Stack, Task, Wait};
 
 /// The ids that a group shows; JSON has more.
@@ -275,7 +275,7 @@ impl GroupText<'_> {
         write!(
             sink,
             "# spawned at {}:{}:{}",
-            Clean(&at.file),
+            short_path(&at.file),
             at.line,
             at.column
         )?;
