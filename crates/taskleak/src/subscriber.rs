@@ -3,7 +3,8 @@
 //! It answers tokio's task spans and waker events itself and forwards all else. The id of such
 //! a span is the key of its record, so `enter` and `exit` need no map. Where the wrapped
 //! subscriber wants tokio's spans too (console-subscriber does), the span gets the wrapped
-//! subscriber's id, and a map leads from that to the record.
+//! subscriber's id, and a map leads from that to the record. The detector's own tasks are
+//! forwarded to nobody.
 
 use std::any::TypeId;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tracing::{Dispatch, Event, Metadata, Subscriber};
 use tracing_core::span::Current;
 
 use crate::key::Key;
+use crate::polls::{self, Owner};
 use crate::recorder::Recorder;
 use crate::tokio_trace::{Callsite, WakerEvent};
 
@@ -73,7 +75,10 @@ impl<S: Subscriber> TaskSubscriber<S> {
 
     fn spawn(&self, attributes: &Attributes<'_>) -> Id {
         let key = self.recorder.spawn(attributes);
-        if self.wants_spans.load(Ordering::Relaxed) && self.inner_enabled(attributes.metadata()) {
+        if self.wants_spans.load(Ordering::Relaxed)
+            && polls::owner() == Owner::Host
+            && self.inner_enabled(attributes.metadata())
+        {
             let id = self.inner.new_span(attributes);
             self.forwarded.insert(&id, key);
             return id;
@@ -87,6 +92,7 @@ impl<S: Subscriber> TaskSubscriber<S> {
             self.recorder.waker(waker, key);
         }
         if self.wants_wakers.load(Ordering::Relaxed)
+            && polls::owner() == Owner::Host
             && self.inner_enabled(event.metadata())
             && self.inner.event_enabled(event)
         {
