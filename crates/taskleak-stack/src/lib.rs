@@ -32,6 +32,7 @@ mod symbolize;
 mod thread;
 #[cfg(taskleak_unwind)]
 mod unwind;
+mod unwinder;
 
 pub use capture::{Bound, Missed, capture};
 pub use counters::{Counters, counters};
@@ -39,3 +40,4 @@ pub use intern::Interner;
 pub use module::{Module, modules, refresh_modules};
 pub use stack::{StackId, addresses};
 pub use symbolize::{DebugInfo, Symbol, Symbolizer};
+pub use unwinder::Unwinder;

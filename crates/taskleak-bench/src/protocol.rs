@@ -1,0 +1,56 @@
+//! What the parent asks of a worker, and what the worker answers: a line of JSON each, on the
+//! worker's standard input and output.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::program::Program;
+
+/// A piece of work.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Runs a program's operation so many times. Answer: the [`Duration`] of all.
+    Run { program: Program, operations: u32 },
+    /// Starts tasks that wait for ever. Answer: the bytes, as `f64`, by which resident memory
+    /// grew for each.
+    Crowd { tasks: usize },
+    /// Takes a first snapshot of the crowd, and so many further ones. Answer: [`Snapshots`].
+    Snapshots { further: usize },
+    /// Gets the list of all tasks from the endpoint. Answer: [`Answer`].
+    Get { reader: Reader },
+}
+
+/// How fast the client of the endpoint reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Reader {
+    Steady,
+    /// Sleeps after each megabyte.
+    Slow,
+}
+
+/// Snapshots of a crowd.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Snapshots {
+    pub(crate) first: Duration,
+    pub(crate) further: Vec<Further>,
+}
+
+/// A snapshot that was taken when the debug info had been read.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Further {
+    pub(crate) took: Duration,
+    /// The longest time between two turns of a task that yields all the while.
+    pub(crate) longest_gap: Duration,
+    /// The same in a time as long as the snapshot's, without one.
+    pub(crate) longest_gap_without: Duration,
+}
+
+/// An answer of the endpoint.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    pub(crate) bytes: u64,
+    pub(crate) took: Duration,
+    /// By how much resident memory was above its level before the first answer.
+    pub(crate) peak_growth: u64,
+}

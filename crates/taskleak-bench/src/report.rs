@@ -1,0 +1,238 @@
+//! The report: what is measured for each section, against which target, and how it is shown.
+
+use std::thread;
+use std::time::Duration;
+
+use taskleak_stack::Unwinder;
+
+use crate::Section;
+use crate::contestant::Contestant;
+use crate::error::Error;
+use crate::process::Worker;
+use crate::program::Program;
+use crate::protocol::{Answer, Further, Reader, Request, Snapshots};
+use crate::race::{Effort, Time, race};
+use crate::stats;
+use crate::table::{self, Table};
+
+/// The most bytes that a waiting task may take on top of tokio's own.
+const TARGET_BYTES: f64 = 200.0;
+/// The longest that a snapshot of the full crowd may take, once the debug info is read.
+const TARGET_SNAPSHOT: Duration = Duration::from_millis(500);
+const NO_TARGET: &str = "";
+
+/// How much is measured.
+struct Size {
+    race: Effort,
+    console_race: Effort,
+    crowd: usize,
+    snapshots: usize,
+}
+
+const FULL: Size = Size {
+    race: Effort {
+        rounds: 400,
+        batch: Duration::from_millis(5),
+    },
+    // Few: console-subscriber keeps every task for an hour after its end.
+    console_race: Effort {
+        rounds: 40,
+        batch: Duration::from_millis(5),
+    },
+    crowd: 1_000_000,
+    snapshots: 9,
+};
+
+const QUICK: Size = Size {
+    race: Effort {
+        rounds: 5,
+        batch: Duration::from_millis(2),
+    },
+    console_race: Effort {
+        rounds: 3,
+        batch: Duration::from_millis(2),
+    },
+    crowd: 20_000,
+    snapshots: 3,
+};
+
+/// Measures the sections, all of them if none is named, and prints them.
+pub(crate) fn print(quick: bool, only: &[Section]) -> Result<(), Error> {
+    let size = if quick { QUICK } else { FULL };
+    let wanted = |section| only.is_empty() || only.contains(&section);
+    println!("{}", heading(quick));
+    if wanted(Section::Time) {
+        print!("\n{}", times(&size)?);
+    }
+    let mut crowd = Table::new([
+        &format!("{} waiting tasks", table::count(size.crowd)),
+        "measured",
+        "target",
+    ]);
+    if wanted(Section::Memory) {
+        memory(&size, &mut crowd)?;
+    }
+    if wanted(Section::Snapshot) {
+        snapshots(&size, &mut crowd)?;
+    }
+    if wanted(Section::Answer) {
+        answers(&size, &mut crowd)?;
+    }
+    if !crowd.is_empty() {
+        print!("\n{crowd}");
+    }
+    Ok(())
+}
+
+fn heading(quick: bool) -> String {
+    let cores = thread::available_parallelism().map_or(0, usize::from);
+    let what_for = if quick { " · --quick: no figures" } else { "" };
+    format!(
+        "tokio {} · rustc {} · {cores} cores · unwinder: {}{what_for}",
+        env!("TASKLEAK_BENCH_TOKIO"),
+        env!("TASKLEAK_BENCH_RUSTC"),
+        Unwinder::BUILT_IN,
+    )
+}
+
+fn times(size: &Size) -> Result<Table, Error> {
+    use Contestant::{Console, Layer, Plain, Subscriber};
+    let mut table = Table::new([
+        "time, as a ratio to plain",
+        "subscriber",
+        "target",
+        "layer",
+        "with console",
+        "plain",
+    ]);
+    let mut workers = [
+        Worker::start(Plain)?,
+        Worker::start(Subscriber)?,
+        Worker::start(Layer)?,
+    ];
+    // Apart, because console-subscriber's thread goes on after a batch, and would slow whoever
+    // comes next.
+    let mut console_workers = [Worker::start(Plain)?, Worker::start(Console)?];
+    for program in Program::ALL {
+        let [plain, subscriber, layer] = race(&mut workers, program, size.race)?;
+        let [beside_console, console] = race(&mut console_workers, program, size.console_race)?;
+        table.push([
+            program.label(),
+            ratio(subscriber, plain),
+            target_ratio(program),
+            ratio(layer, plain),
+            ratio(console, beside_console),
+            format!("{:.0} ns ± {:.0} %", plain.median_ns, plain.spread * 50.0),
+        ]);
+    }
+    Ok(table)
+}
+
+fn ratio(time: Time, plain: Time) -> String {
+    let ratio = time.median_ns / plain.median_ns;
+    format!("{ratio:.2} ({:.0} ns)", time.median_ns)
+}
+
+fn target_ratio(program: Program) -> String {
+    let (spawn, ping_pong) = match Unwinder::BUILT_IN {
+        Unwinder::FramePointers => ("1.25", "1.10"),
+        Unwinder::Framehop => ("1.50", "1.20"),
+        _ => return NO_TARGET.to_owned(),
+    };
+    let most = match program {
+        Program::Spawn | Program::SpawnDeep => spawn,
+        Program::PingPong | Program::PingPongDeep => ping_pong,
+    };
+    format!("≤ {most}")
+}
+
+/// One process after the other, so that the machine has to hold but one crowd.
+fn memory(size: &Size, table: &mut Table) -> Result<(), Error> {
+    let bytes_each = |contestant| gathered(contestant, size).map(|(_worker, bytes)| bytes);
+    let plain = bytes_each(Contestant::Plain)?;
+    let subscriber = bytes_each(Contestant::Subscriber)? - plain;
+    let layer = bytes_each(Contestant::Layer)? - plain;
+    table.push([
+        format!("memory of each on top of tokio's {plain:.0} B: subscriber"),
+        format!("{subscriber:.0} B"),
+        format!("≤ {TARGET_BYTES} B"),
+    ]);
+    table.push([
+        "… layer".to_owned(),
+        format!("{layer:.0} B"),
+        NO_TARGET.to_owned(),
+    ]);
+    Ok(())
+}
+
+fn snapshots(size: &Size, table: &mut Table) -> Result<(), Error> {
+    let (mut worker, _) = gathered(Contestant::Subscriber, size)?;
+    let further = size.snapshots;
+    let Snapshots { first, further } = worker.ask(Request::Snapshots { further })?;
+    let median = |of: fn(&Further) -> Duration| stats::median(further.iter().map(of));
+    let longest = |of: fn(&Further) -> Duration| further.iter().map(of).max().unwrap_or_default();
+    let gaps = |of| {
+        let (median, longest) = (table::time(median(of)), table::time(longest(of)));
+        format!("{median}, at most {longest}")
+    };
+    table.push([
+        format!("snapshot, median of {}", further.len()),
+        table::time(median(|further| further.took)),
+        format!(
+            "≤ {} for {}",
+            table::time(TARGET_SNAPSHOT),
+            table::count(FULL.crowd)
+        ),
+    ]);
+    table.push([
+        "… the first, which reads the debug info".to_owned(),
+        table::time(first),
+        NO_TARGET.to_owned(),
+    ]);
+    table.push([
+        "longest gap of a task that yields, during a snapshot".to_owned(),
+        gaps(|further| further.longest_gap),
+        "as without".to_owned(),
+    ]);
+    table.push([
+        "… without one, for as long".to_owned(),
+        gaps(|further| further.longest_gap_without),
+        NO_TARGET.to_owned(),
+    ]);
+    Ok(())
+}
+
+fn answers(size: &Size, table: &mut Table) -> Result<(), Error> {
+    let (mut worker, _) = gathered(Contestant::Subscriber, size)?;
+    for (reader, label) in [
+        (Reader::Steady, "`?debug=2` over HTTP, each task listed"),
+        (
+            Reader::Slow,
+            "… to a reader that sleeps 10 ms after each MB",
+        ),
+    ] {
+        let answer: Answer = worker.ask(Request::Get { reader })?;
+        table.push([
+            label.to_owned(),
+            format!(
+                "{} in {}",
+                table::megabytes(answer.bytes),
+                table::time(answer.took),
+            ),
+            NO_TARGET.to_owned(),
+        ]);
+        table.push([
+            "… growth of resident memory, at its peak".to_owned(),
+            table::megabytes(answer.peak_growth),
+            "the same for both".to_owned(),
+        ]);
+    }
+    Ok(())
+}
+
+/// A worker that has gathered the crowd, and the bytes that each task of it took.
+fn gathered(contestant: Contestant, size: &Size) -> Result<(Worker, f64), Error> {
+    let mut worker = Worker::start(contestant)?;
+    let bytes_each = worker.ask(Request::Crowd { tasks: size.crowd })?;
+    Ok((worker, bytes_each))
+}

@@ -1,0 +1,77 @@
+//! A worker process: installs its contestant, and then does what its parent asks.
+
+use std::io::{self, BufRead, Write};
+
+use serde_json::{Value, json};
+use taskleak::Detector;
+use tokio::runtime::Runtime;
+
+use crate::contestant::Contestant;
+use crate::crowd::Crowd;
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::protocol::Request;
+
+/// Answers requests until there are no more.
+pub(crate) fn work(contestant: Contestant) -> Result<(), Error> {
+    let mut worker = Worker::new(contestant)?;
+    for line in io::stdin().lock().lines() {
+        let request = serde_json::from_str(&line.map_err(Error::Parent)?);
+        let request = request.map_err(|error| Error::Parent(error.into()))?;
+        let answer = worker.answer(request).map_err(|error| error.to_string());
+        writeln!(io::stdout(), "{}", json!(answer)).map_err(Error::Parent)?;
+    }
+    Ok(())
+}
+
+struct Worker {
+    detector: Option<Detector>,
+    /// What programs run on.
+    runtime: Runtime,
+    crowd: Option<Crowd>,
+    endpoint: Option<Endpoint>,
+}
+
+impl Worker {
+    fn new(contestant: Contestant) -> Result<Worker, Error> {
+        Ok(Worker {
+            detector: contestant.install()?,
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .build()
+                .map_err(Error::Runtime)?,
+            crowd: None,
+            endpoint: None,
+        })
+    }
+
+    fn answer(&mut self, request: Request) -> Result<Value, Error> {
+        Ok(match request {
+            Request::Run {
+                program,
+                operations,
+            } => json!(program.run(&self.runtime, operations)),
+            Request::Crowd { tasks } => {
+                let (crowd, bytes_each) = Crowd::gather(tasks)?;
+                self.crowd = Some(crowd);
+                json!(bytes_each)
+            }
+            Request::Snapshots { further } => {
+                let crowd = self.crowd.as_ref().ok_or(Error::NoCrowd)?;
+                json!(crowd.snapshots(self.detector()?, further)?)
+            }
+            Request::Get { reader } => json!(self.endpoint()?.get(reader)?),
+        })
+    }
+
+    fn detector(&self) -> Result<&Detector, Error> {
+        self.detector.as_ref().ok_or(Error::NoDetector)
+    }
+
+    fn endpoint(&mut self) -> Result<&Endpoint, Error> {
+        let endpoint = match self.endpoint.take() {
+            Some(endpoint) => endpoint,
+            None => Endpoint::open(self.detector()?)?,
+        };
+        Ok(self.endpoint.insert(endpoint))
+    }
+}
