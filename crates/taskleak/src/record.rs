@@ -30,7 +30,7 @@ use taskleak_stack::StackId;
 
 use crate::key::Key;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::waits::{WAITS, Waits};
+use crate::waits::{WAITS, Wait, Waits};
 
 const RUNNING: u64 = 1 << 0;
 const NOTIFIED: u64 = 1 << 1;
@@ -268,16 +268,22 @@ impl Record {
 
     /// Notes where a waker was cloned, before which `alive` were. The caller polls the task.
     pub(crate) fn note_wait(&self, alive: u32, stack: Option<StackId>) {
+        let poll = self.polls.load(Ordering::Relaxed);
+        if alive == 0 {
+            // By far the most parks: nothing of the past is left.
+            self.store_waits([Wait::first(stack, poll)]);
+            return;
+        }
         let mut waits = self.waits();
-        let counted = (alive != MANY_WAKERS).then_some(alive);
-        waits.clone_at(stack, self.polls.load(Ordering::Relaxed), counted);
-        let mut packed = waits.iter().map(|wait| wait.pack());
-        for slot in &self.waits {
-            let wait = packed.next().unwrap_or(0);
+        waits.clone_at(stack, poll, (alive != MANY_WAKERS).then_some(alive));
+        self.store_waits(waits.iter().copied());
+    }
+
+    #[inline]
+    fn store_waits(&self, waits: impl IntoIterator<Item = Wait>) {
+        let packed = waits.into_iter().map(Wait::pack).chain([0]);
+        for (slot, wait) in self.waits.iter().zip(packed) {
             slot.store(wait, Ordering::Relaxed);
-            if wait == 0 {
-                break;
-            }
         }
     }
 
@@ -475,7 +481,6 @@ fn same_generation(word: u64, key: Key) -> bool {
 #[cfg(all(test, not(taskleak_loom)))]
 mod tests {
     use super::*;
-    use crate::waits::Wait;
 
     fn parked(polls: &[&[u32]]) -> Record {
         let record = Record::vacant();

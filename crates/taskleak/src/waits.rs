@@ -53,11 +53,10 @@ impl Waits {
             self.lose(gone, poll);
         }
         let known = self.0.iter().position(|wait| wait.stack == stack);
-        let mut wait = known.map_or(Wait::new(stack), |at| self.0.remove(at));
-        wait.fresh = if wait.poll == poll { wait.fresh } else { 0 };
-        wait.poll = poll;
-        wait.fresh = MOST.min(wait.fresh + 1);
-        wait.alive = MOST.min(wait.alive + 1);
+        let wait = match known.map(|at| self.0.remove(at)) {
+            Some(known) => known.again(poll),
+            None => Wait::first(stack, poll.into()),
+        };
         if self.0.is_full() {
             self.0.pop();
         }
@@ -90,12 +89,23 @@ impl Waits {
 }
 
 impl Wait {
-    fn new(stack: Option<StackId>) -> Wait {
+    /// A waker was cloned there in the poll of this number, and no other is alive.
+    pub(crate) fn first(stack: Option<StackId>, poll: u64) -> Wait {
         Wait {
             stack,
-            alive: 0,
-            poll: 0,
-            fresh: 0,
+            alive: 1,
+            poll: low_bits(poll),
+            fresh: 1,
+        }
+    }
+
+    fn again(self, poll: u8) -> Wait {
+        let fresh = if self.poll == poll { self.fresh } else { 0 };
+        Wait {
+            alive: MOST.min(self.alive + 1),
+            fresh: MOST.min(fresh + 1),
+            poll,
+            ..self
         }
     }
 
