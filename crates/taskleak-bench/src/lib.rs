@@ -9,9 +9,9 @@
 //! starts itself again as a worker and asks it for one piece of work after the other.
 //!
 //! ```text
-//! report ─┬─ race ─┬─ process ══ lines of JSON ══ worker ─┬─ program   (time of an operation)
-//!         └────────┘                                      ├─ crowd     (a million tasks)
-//!                                                         └─ endpoint  (the list of them)
+//! report ── race ── process ══ lines of JSON ══ worker ─┬─ program   (time of an operation)
+//!     └────────────────┘                                ├─ crowd     (a million tasks)
+//!                                                       └─ endpoint  (the list of them)
 //! ```
 //!
 //! The rules:

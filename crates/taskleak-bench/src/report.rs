@@ -24,6 +24,8 @@ const NO_TARGET: &str = "";
 /// How much is measured.
 struct Size {
     race: Effort,
+    /// Few batches, because console-subscriber keeps 50 kB for each task for an hour after its
+    /// end; long ones, because its thread competes with the program for a core.
     console_race: Effort,
     crowd: usize,
     snapshots: usize,
@@ -31,13 +33,14 @@ struct Size {
 
 const FULL: Size = Size {
     race: Effort {
-        rounds: 400,
+        heats: 20,
+        rounds: 30,
         batch: Duration::from_millis(5),
     },
-    // Few: console-subscriber keeps every task for an hour after its end.
     console_race: Effort {
-        rounds: 40,
-        batch: Duration::from_millis(5),
+        heats: 3,
+        rounds: 6,
+        batch: Duration::from_millis(20),
     },
     crowd: 1_000_000,
     snapshots: 9,
@@ -45,12 +48,14 @@ const FULL: Size = Size {
 
 const QUICK: Size = Size {
     race: Effort {
-        rounds: 5,
+        heats: 2,
+        rounds: 4,
         batch: Duration::from_millis(2),
     },
     console_race: Effort {
+        heats: 1,
         rounds: 3,
-        batch: Duration::from_millis(2),
+        batch: Duration::from_millis(5),
     },
     crowd: 20_000,
     snapshots: 3,
@@ -63,6 +68,7 @@ pub(crate) fn print(quick: bool, only: &[Section]) -> Result<(), Error> {
     println!("{}", heading(quick));
     if wanted(Section::Time) {
         print!("\n{}", times(&size)?);
+        println!("In brackets the time of an operation; ± is how far half of plain's batches lie.");
     }
     let mut crowd = Table::new([
         &format!("{} waiting tasks", table::count(size.crowd)),
@@ -105,32 +111,26 @@ fn times(size: &Size) -> Result<Table, Error> {
         "with console",
         "plain",
     ]);
-    let mut workers = [
-        Worker::start(Plain)?,
-        Worker::start(Subscriber)?,
-        Worker::start(Layer)?,
-    ];
-    // Apart, because console-subscriber's thread goes on after a batch, and would slow whoever
-    // comes next.
-    let mut console_workers = [Worker::start(Plain)?, Worker::start(Console)?];
     for program in Program::ALL {
-        let [plain, subscriber, layer] = race(&mut workers, program, size.race)?;
-        let [beside_console, console] = race(&mut console_workers, program, size.console_race)?;
+        let [plain, subscriber, layer] = race([Plain, Subscriber, Layer], program, size.race)?;
+        // Apart, because console-subscriber's thread goes on after a batch, and would slow
+        // whoever comes next.
+        let [beside_console, console] = race([Plain, Console], program, size.console_race)?;
         table.push([
             program.label(),
             ratio(subscriber, plain),
             target_ratio(program),
             ratio(layer, plain),
             ratio(console, beside_console),
-            format!("{:.0} ns ± {:.0} %", plain.median_ns, plain.spread * 50.0),
+            format!("{:.0} ns ± {:.0} %", plain.ns, plain.spread * 50.0),
         ]);
     }
     Ok(table)
 }
 
 fn ratio(time: Time, plain: Time) -> String {
-    let ratio = time.median_ns / plain.median_ns;
-    format!("{ratio:.2} ({:.0} ns)", time.median_ns)
+    let ratio = time.ns / plain.ns;
+    format!("{ratio:.2} ({:.0} ns)", time.ns)
 }
 
 fn target_ratio(program: Program) -> String {
