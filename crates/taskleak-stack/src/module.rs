@@ -50,7 +50,8 @@ pub fn refresh_modules() {
     }
     let known = LOADED.read().modules.clone();
     let loaded = Loaded::ask(&known);
-    *LOADED.write() = loaded;
+    // Captures find nothing while it is locked: what was known before is dropped after.
+    let _before = std::mem::replace(&mut *LOADED.write(), loaded);
     GENERATION.fetch_add(1, Ordering::Release);
 }
 
