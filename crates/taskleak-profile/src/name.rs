@@ -65,6 +65,18 @@ impl Place {
         self.path.split("::").next().unwrap_or_default()
     }
 
+    /// The `block_on` that people call. It makes the task's span before anything polls, so its
+    /// type parameter does not say who is on the stack; the `block_on` that it calls does.
+    fn makes_block_on_span(&self) -> bool {
+        const CALLED: [&str; 4] = [
+            "tokio::runtime::handle::Handle::block_on",
+            "tokio::runtime::local_runtime::runtime::LocalRuntime::block_on",
+            "tokio::runtime::runtime::Runtime::block_on",
+            "tokio::task::local::LocalSet::block_on",
+        ];
+        CALLED.iter().any(|called| self.path.starts_with(called))
+    }
+
     /// The part of the path below a module.
     pub(crate) fn below(&self, module: &str) -> Option<&str> {
         let rest = self.path.strip_prefix(module)?;
@@ -327,7 +339,8 @@ impl<'a> Path<'a> {
         ];
         let place = self.place();
         let function = place.path.rsplit("::").next()?;
-        if !is_library(place.krate()) || !POLLS.iter().any(|polls| function.starts_with(polls)) {
+        let polls = POLLS.iter().any(|polls| function.starts_with(polls));
+        if !polls || !is_library(place.krate()) || place.makes_block_on_span() {
             return None;
         }
         let future = Path::parse(first_future(self.arguments()?)?);
@@ -680,11 +693,15 @@ mod tests {
             Some("leak::one"),
         );
         check(
-            "<tokio::runtime::runtime::Runtime>::block_on::<leak::main::{closure#0}>",
+            "<tokio::runtime::park::CachedParkThread>::block_on::<tracing::instrument::Instrumented<leak::main::{closure#0}>>",
             Some("leak::main::{async block}"),
         );
-        // It spawns the future and does not poll it.
+        // They make a task of the future, and do not poll it.
         check("tokio::task::spawn::spawn::<leak::one::{closure#0}>", None);
+        check(
+            "<tokio::runtime::runtime::Runtime>::block_on::<leak::main::{closure#0}>",
+            None,
+        );
         // No future, or which of them it polls is not known.
         check(
             &format!("<tokio::io::poll_evented::PollEvented<mio::net::TcpStream> {poll}"),

@@ -47,9 +47,10 @@ pub(crate) fn advice(debug_info: DebugInfo) -> Option<&'static str> {
              `-C symbol-mangling-version=v0` gives some of the names",
         ),
         DebugInfo::Stripped => Some(
-            "stacks are addresses and build ids (the binary is stripped); `go tool pprof \
-             BINARY` with the unstripped one names them, `strip = false` in the profile keeps \
-             the symbols",
+            "stacks are addresses and build ids (the binary is stripped): `go tool pprof \
+             -symbolize=demangle=full UNSTRIPPED_BINARY` names them in a profile, if it is the \
+             file that this one was stripped from; `strip = false` in the profile of the build \
+             keeps the symbols",
         ),
         _ => None,
     }

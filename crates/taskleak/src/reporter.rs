@@ -74,13 +74,17 @@ fn take(shared: &Shared, scope: &Scope<'_>, not_recording: Option<NotRecording>)
         taken_at,
         uptime_ms: recorder.clock.uptime().as_millis() as u64,
         process: process(),
-        health: shared.health(&mut reporter, not_recording),
+        health: shared.health(not_recording),
         modules: reporter.modules.clone(),
         spawned,
         unknown: alive.saturating_sub(recorded),
         runtimes,
     };
-    grouper.finish(&mut *reporter, meta)
+    let mut snapshot = grouper.finish(&mut *reporter, meta);
+    // What the debug info lacks is seen in the stacks, so after they were symbolized.
+    let missing = health::advice(reporter.symbolizer.debug_info());
+    snapshot.health.problems.extend(missing.map(str::to_owned));
+    snapshot
 }
 
 /// What was symbolized so far.
@@ -183,17 +187,13 @@ impl Shared {
         watched.iter().map(|watched| watched.report()).collect()
     }
 
-    fn health(&self, reporter: &mut Reporter, not_recording: Option<NotRecording>) -> Health {
+    fn health(&self, not_recording: Option<NotRecording>) -> Health {
         let mut health = Health::default();
         health.recording = not_recording.is_none();
         health
             .problems
             .extend(not_recording.map(|error| error.to_string()));
         health.problems.extend(self.faults.lock().iter().cloned());
-        let debug_info = reporter.symbolizer.debug_info();
-        health
-            .problems
-            .extend(health::advice(debug_info).map(str::to_owned));
         health.dropped = dropped(&self.recorder.losses);
         health
     }

@@ -5,14 +5,23 @@
 //!
 //! The rules:
 //! 1. A sample is a group: `tasks/count` its tasks, `waiting/nanoseconds` how long all of them
-//!    together have waited (`waiting/seconds` where nanoseconds would overflow). Its stack is where they wait, then who created them, so that a flame
-//!    graph grows out of `main`; a task that doesn't wait has its state (`[running]`) for a leaf.
+//!    together have waited (`waiting/seconds` where nanoseconds would overflow). Its stack is where
+//!    they wait, then who created them, so that a flame graph grows out of `main`; a task that
+//!    doesn't wait has its state (`[running]`) for a leaf.
 //! 2. Concatenated messages merge, and lists are appended: the profile is written as a sequence of
 //!    parts, and only the tables of what has a number are held.
 //! 3. A mapping says that it has functions as soon as one was found in it; pprof then asks its
 //!    binary no more. Where none was found (a stripped binary) `go tool pprof BINARY` resolves.
-//! 4. `system_name` stays empty. Set to the name, pprof would take it for C++ and strip what
+//! 4. Addresses are those that the symbols of their module use, and a mapping spans the whole
+//!    address space: so pprof's own convention says that nothing is to be subtracted. Told where
+//!    the code was mapped, readers subtract differently where its segment begins within a page, as
+//!    lld's do: `go tool pprof` before Go 1.21 then shows functions from elsewhere
+//!    (<https://github.com/golang/go/issues/59466>). Profiles of two runs merge, too.
+//! 5. `system_name` stays empty. Set to the name, pprof would take it for C++ and strip what
 //!    stands in `<…>`.
+//! 6. Frames of a stripped binary can't be hidden here. pprof drops those leafward of tokio's
+//!    `clone_waker` once it has found their names, so that a task does not seem to be in this
+//!    detector.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -42,6 +51,9 @@ pub(super) fn write(
     Ok(())
 }
 
+/// `tokio::runtime::task::waker::clone_waker`, of which Go's tool knows the last part alone.
+const WAKER_CLONE: &str = "(.*::)?clone_waker";
+
 #[derive(Clone, PartialEq, Message)]
 struct Profile {
     #[prost(message, repeated, tag = "1")]
@@ -56,6 +68,8 @@ struct Profile {
     function: Vec<Function>,
     #[prost(string, repeated, tag = "6")]
     string_table: Vec<String>,
+    #[prost(int64, tag = "7")]
+    drop_frames: i64,
     #[prost(int64, tag = "9")]
     time_nanos: i64,
     #[prost(message, optional, tag = "11")]
@@ -167,7 +181,7 @@ struct Writer<'a, W: Write> {
     part: Profile,
     strings: HashMap<Cow<'a, str>, i64>,
     functions: HashMap<(i64, i64), u64>,
-    locations: HashMap<(u64, Vec<Line>), u64>,
+    locations: HashMap<(u64, u64, Vec<Line>), u64>,
     /// The id of a module's mapping.
     mapping_ids: Vec<u64>,
     found: Vec<Found>,
@@ -176,16 +190,17 @@ struct Writer<'a, W: Write> {
 
 impl<'a, W: Write> Writer<'a, W> {
     fn new(snapshot: &'a Snapshot, options: &'a Options, sink: GzEncoder<W>) -> Self {
+        let modules = Modules::of(snapshot);
         let mut writer = Self {
             snapshot,
             options,
-            modules: Modules::of(snapshot),
+            mapping_ids: mapping_ids(snapshot.modules.len(), modules.executable()),
+            modules,
             sink: BufWriter::new(sink),
             part: Profile::default(),
             strings: HashMap::new(),
             functions: HashMap::new(),
             locations: HashMap::new(),
-            mapping_ids: mapping_ids(snapshot),
             found: vec![Found::default(); snapshot.modules.len()],
             unit: TimeUnit::of(snapshot),
         };
@@ -212,6 +227,9 @@ impl<'a, W: Write> Writer<'a, W> {
         self.part.period_type = Some(count);
         self.part.period = 1;
         self.part.default_sample_type = count.r#type;
+        if !self.options.full {
+            self.part.drop_frames = self.string(WAKER_CLONE);
+        }
         self.part.time_nanos = since_epoch(self.snapshot.taken_at);
         for problem in &self.snapshot.health.problems {
             let comment = self.string(problem.as_str());
@@ -284,6 +302,7 @@ impl<'a, W: Write> Writer<'a, W> {
     fn location(&mut self, call: &[&'a Frame]) -> u64 {
         let address = call[0].address;
         let place = self.modules.place(address);
+        let bias = place.map_or(0, |place| self.snapshot.modules[place].bias);
         let mut lines = Vec::new();
         for frame in call.iter().filter(|frame| !frame.function.is_empty()) {
             let function_id =
@@ -297,7 +316,7 @@ impl<'a, W: Write> Writer<'a, W> {
             }
         }
         self.located(
-            address,
+            address.wrapping_sub(bias),
             place.map_or(0, |place| self.mapping_ids[place]),
             lines,
         )
@@ -307,8 +326,8 @@ impl<'a, W: Write> Writer<'a, W> {
         let next = self.locations.len() as u64 + 1;
         *self
             .locations
-            .entry((address, line))
-            .or_insert_with_key(|(_, line)| {
+            .entry((mapping_id, address, line))
+            .or_insert_with_key(|(_, _, line)| {
                 let line = line.clone();
                 self.part.location.push(Location {
                     id: next,
@@ -356,9 +375,9 @@ impl<'a, W: Write> Writer<'a, W> {
     fn mapping(&mut self, id: u64, module: &'a Module, found: Found) -> Mapping {
         Mapping {
             id,
-            memory_start: module.start,
-            memory_limit: module.end,
-            file_offset: module.file_offset,
+            memory_start: 0,
+            memory_limit: u64::MAX,
+            file_offset: 0,
             filename: self.string(module.path.as_str()),
             build_id: self.string(module.build_id.as_str()),
             has_functions: found.functions,
@@ -419,13 +438,10 @@ impl Found {
     }
 }
 
-/// The first mapping is the main binary: pprof takes it for that.
-fn mapping_ids(snapshot: &Snapshot) -> Vec<u64> {
-    let is_main = |module: &Module| module.path == snapshot.process.exe;
-    let main = snapshot.modules.iter().position(is_main).unwrap_or(0);
-    let places = 0..snapshot.modules.len();
-    places
-        .map(|place| match place.cmp(&main) {
+/// The first mapping is the executable: pprof takes it for that.
+fn mapping_ids(modules: usize, executable: usize) -> Vec<u64> {
+    (0..modules)
+        .map(|place| match place.cmp(&executable) {
             std::cmp::Ordering::Less => place as u64 + 2,
             std::cmp::Ordering::Equal => 1,
             std::cmp::Ordering::Greater => place as u64 + 1,
@@ -465,6 +481,7 @@ mod tests {
         for comment in &profile.comment {
             writeln!(raw, "comment {}", text(*comment)).unwrap();
         }
+        writeln!(raw, "drop {}", text(profile.drop_frames)).unwrap();
         for kind in &profile.sample_type {
             write!(raw, "{}/{} ", text(kind.r#type), text(kind.unit)).unwrap();
         }
@@ -535,6 +552,21 @@ mod tests {
                     .all(|sample| !sample.location_id.is_empty())
             );
         }
+    }
+
+    #[test]
+    fn one_address_in_two_modules_is_two_locations() {
+        let mut snapshot = sample::snapshot();
+        let frames = [1, 0].map(|module| {
+            let address = snapshot.modules[module].bias + 0x1010;
+            sample::frame("", address).0
+        });
+        snapshot.groups[0].waiting_at = vec![frames.into()];
+        let profile = profile(&snapshot, Options::default());
+        let waiting_at = profile.sample[0].location_id[..2].iter();
+        let found = waiting_at.map(|id| &profile.location[*id as usize - 1]);
+        let found: Vec<_> = found.map(|at| (at.mapping_id, at.address)).collect();
+        assert_eq!(found, [(1, 0x1010), (2, 0x1010)]);
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub(super) struct Modules<'a> {
     modules: &'a [Module],
     /// Places in `modules`, by start.
     sorted: Vec<usize>,
+    /// The place of the executable.
+    executable: usize,
 }
 
 impl<'a> Modules<'a> {
@@ -65,7 +67,17 @@ impl<'a> Modules<'a> {
         let modules = snapshot.modules.as_slice();
         let mut sorted: Vec<usize> = (0..modules.len()).collect();
         sorted.sort_by_key(|&place| modules[place].start);
-        Self { modules, sorted }
+        let is_executable = |module: &Module| module.path == snapshot.process.exe;
+        Self {
+            modules,
+            sorted,
+            executable: modules.iter().position(is_executable).unwrap_or(0),
+        }
+    }
+
+    /// The place in the snapshot's list of the executable, if there is a list.
+    pub(super) fn executable(&self) -> usize {
+        self.executable
     }
 
     /// The place in the snapshot's list of the module that holds an address.
@@ -75,6 +87,17 @@ impl<'a> Modules<'a> {
             .partition_point(|&place| self.modules[place].start <= address);
         let place = *self.sorted.get(after.checked_sub(1)?)?;
         (address < self.modules[place].end).then_some(place)
+    }
+
+    /// An address as text shows it: in the executable the one that its symbols use, the same in
+    /// each run; elsewhere the one in memory.
+    pub(super) fn shown(&self, address: u64) -> u64 {
+        match self.place(address) {
+            Some(place) if place == self.executable => {
+                address.wrapping_sub(self.modules[place].bias)
+            }
+            _ => address,
+        }
     }
 
     /// The function of a frame, or what is known in its stead.

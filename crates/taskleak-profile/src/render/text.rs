@@ -3,7 +3,10 @@
 //! By groups (`debug=1`), what pprof's legacy parser reads: `task profile: total N`, for each
 //! group `COUNT @ 0x… 0x…`, and at the end the memory map, so that `go tool pprof BINARY FILE`
 //! finds symbols. All else stands on lines that begin with `#`. As in Go, the addresses after the
-//! `@` are return addresses (the parser takes one off), those on the lines below are of the calls.
+//! `@` are return addresses (the parser takes one off), those on the lines below are of the calls;
+//! and as in Go, an address in the executable is the one that its symbols use, so two texts can be
+//! compared. The map says so in the way that pprof gives to a binary without a map (why not
+//! where it was mapped: `pprof.rs`, rule 4), and then has no room for shared objects.
 //! The grammar has no place for names: Go's tool then shows what it finds in the binary's debug
 //! info, which is the outermost function at an address and without its path. The pprof format
 //! carries the names.
@@ -26,10 +29,9 @@ pub(super) fn groups(snapshot: &Snapshot, full: bool, sink: &mut impl Write) -> 
     writeln!(sink, "task profile: total {}", snapshot.totals.tasks)?;
     about(snapshot, sink)?;
     let modules = Modules::of(snapshot);
-    let mut used = vec![false; snapshot.modules.len()];
     for group in &snapshot.groups {
         writeln!(sink)?;
-        addresses(group, full, &modules, &mut used, sink)?;
+        addresses(group, full, &modules, sink)?;
         GroupText {
             group,
             full,
@@ -37,7 +39,7 @@ pub(super) fn groups(snapshot: &Snapshot, full: bool, sink: &mut impl Write) -> 
         }
         .write(sink)?;
     }
-    memory_map(snapshot, &used, sink)
+    memory_map(snapshot, &modules, sink)
 }
 
 pub(super) fn tasks(snapshot: &Snapshot, full: bool, sink: &mut impl Write) -> io::Result<()> {
@@ -155,36 +157,26 @@ fn addresses(
     group: &Group,
     full: bool,
     modules: &Modules<'_>,
-    used: &mut [bool],
     sink: &mut impl Write,
 ) -> io::Result<()> {
     write!(sink, "{} @", group.count)?;
     let frames = whole_stack(group, full);
     for call in by_address(&frames) {
-        let address = call[0].address;
+        let address = modules.shown(call[0].address);
         write!(sink, " {:#x}", address.saturating_add(1))?;
-        if let Some(place) = modules.place(address) {
-            used[place] = true;
-        }
     }
-    // The grammar wants one address at least; this one is of no module.
+    // The grammar wants one address at least; at this one is no function.
     writeln!(sink, "{}", if frames.is_empty() { " 0x1" } else { "" })
 }
 
 /// In the form that pprof recommends: it has a place for the build id.
-fn memory_map(snapshot: &Snapshot, used: &[bool], sink: &mut impl Write) -> io::Result<()> {
-    if !used.contains(&true) {
+fn memory_map(snapshot: &Snapshot, modules: &Modules<'_>, sink: &mut impl Write) -> io::Result<()> {
+    let Some(module) = snapshot.modules.get(modules.executable()) else {
         return Ok(());
-    }
-    writeln!(sink, "\n--- Memory map: ---")?;
-    let modules = snapshot.modules.iter().zip(used).filter(|(_, used)| **used);
-    for (module, _) in modules {
-        let (start, end, offset) = (module.start, module.end, module.file_offset);
-        let (path, build_id) = (Clean(&module.path), Clean(&module.build_id));
-        let line = format!("{start:#x}-{end:#x} r-xp {path} (@{offset:x}) {build_id}");
-        writeln!(sink, "{}", line.trim_end())?;
-    }
-    Ok(())
+    };
+    let (path, build_id) = (Clean(&module.path), Clean(&module.build_id));
+    let line = format!("0x0-{:#x} r-xp {path} (@0) {build_id}", u64::MAX);
+    writeln!(sink, "\n--- Memory map: ---\n{}", line.trim_end())
 }
 
 /// What people read of a group.
@@ -322,7 +314,7 @@ impl GroupText<'_> {
             false => self.modules.label(frame).to_string(),
         };
         [
-            format!("{:#x}", frame.address),
+            format!("{:#x}", self.modules.shown(frame.address)),
             function,
             Place(frame).to_string(),
         ]
@@ -436,7 +428,9 @@ impl Bodies<'_> {
         let mut body = Body {
             doing: group.doing().to_string(),
             traits: traits(group),
-            creator: self.creator(group),
+            creator: self.creator(group).map_or("?".to_owned(), |frame| {
+                self.modules.label(frame).to_string()
+            }),
             creator_known: !group.created_by.is_empty() || group.spawned_at.is_some(),
             ..Body::default()
         };
@@ -456,23 +450,22 @@ impl Bodies<'_> {
         Ok(())
     }
 
-    /// Go names the function that spawned, and no more of its stack.
-    fn creator(&self, group: &Group) -> String {
-        match shown(&group.created_by, self.full).next() {
-            Some(frame) => self.modules.label(frame).to_string(),
-            None => "?".to_owned(),
-        }
+    /// Go names the function that spawned, and no more of its stack. Of a stack without symbols
+    /// the first frame is this detector's own.
+    fn creator<'g>(&self, group: &'g Group) -> Option<&'g Frame> {
+        shown(&group.created_by, self.full).find(|frame| self.full || !frame.function.is_empty())
     }
 
+    /// The place of the spawn stands in for a line that the build does not have.
     fn created_at(&self, group: &Group, text: &mut Vec<u8>) -> io::Result<()> {
-        let mut frames = shown(&group.created_by, self.full);
-        match (frames.next(), &group.spawned_at) {
-            (Some(frame), _) => below(frame, text)?,
-            (None, Some(at)) => writeln!(text, "\t{}:{}", Clean(&at.file), at.line)?,
+        match (self.creator(group), &group.spawned_at) {
+            (Some(frame), None) => self.place(frame, text)?,
+            (Some(frame), _) if frame.line.is_some() => self.place(frame, text)?,
+            (_, Some(at)) => writeln!(text, "\t{}:{}", Clean(&at.file), at.line)?,
             (None, None) => {}
         }
         if self.full {
-            self.frames(frames, text)
+            self.frames(group.created_by.iter().skip(1), text)
         } else {
             Ok(())
         }
@@ -485,17 +478,17 @@ impl Bodies<'_> {
     ) -> io::Result<()> {
         for frame in frames {
             writeln!(text, "{}", self.modules.label(frame))?;
-            below(frame, text)?;
+            self.place(frame, text)?;
         }
         Ok(())
     }
-}
 
-/// The line below a frame's function.
-fn below(frame: &Frame, text: &mut Vec<u8>) -> io::Result<()> {
-    match frame.file {
-        Some(_) => writeln!(text, "\t{}", Place(frame)),
-        None => writeln!(text, "\t{:#x}", frame.address),
+    /// The line below a frame's function.
+    fn place(&self, frame: &Frame, text: &mut Vec<u8>) -> io::Result<()> {
+        match frame.file {
+            Some(_) => writeln!(text, "\t{}", Place(frame)),
+            None => writeln!(text, "\t{:#x}", self.modules.shown(frame.address)),
+        }
     }
 }
 
@@ -595,10 +588,26 @@ mod tests {
                 assert!(u64::from_str_radix(digits, 16).is_ok(), "{line}");
             }
         }
-        assert_eq!(
-            map.lines().count(),
-            2,
-            "only modules that addresses lie in:\n{map}"
+        let module = map.strip_prefix("0x0-0xffffffffffffffff r-xp /srv/shop (@0) c0ffee01\n");
+        assert_eq!(module, Some(""), "{map}");
+    }
+
+    #[test]
+    fn without_symbols_the_place_of_the_spawn_tells_who_created() {
+        let mut snapshot = sample::snapshot();
+        for group in &mut snapshot.groups {
+            let bare = |frame: &Frame| Frame {
+                function: String::new(),
+                file: None,
+                line: None,
+                ..frame.clone()
+            };
+            group.created_by = group.created_by.iter().map(bare).collect();
+        }
+        let bare = text(tasks, &snapshot, false);
+        assert!(
+            bare.contains("created by ? in task 3\n\tsrc/main.rs:52\n"),
+            "{bare}"
         );
     }
 
