@@ -340,7 +340,7 @@ fn debug_info_of_a_test_is_full() {
     let mut symbolizer = Symbolizer::new();
     let id = middle(Bound::THREAD).unwrap();
     let symbols = symbolizer.symbolize(addresses(id)[0] - 1);
-    let leaf = &symbols[0];
+    let leaf = symbols.last().unwrap();
     assert_eq!(leaf.dwarf_name.as_deref(), Some("leaf"));
     assert!(leaf.file.as_ref().unwrap().ends_with("tests/stack.rs"));
     assert_eq!(symbolizer.debug_info(), DebugInfo::Full);
