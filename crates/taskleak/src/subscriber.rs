@@ -269,3 +269,121 @@ impl SpanMap {
         self.keys.remove_if(&id.into_u64(), |_, of| *of == key);
     }
 }
+
+#[cfg(all(test, not(taskleak_loom)))]
+mod tests {
+    use std::sync::Mutex;
+
+    use tracing::subscriber::with_default;
+    use tracing_subscriber::filter::{FilterFn, Targets};
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+    use tracing_subscriber::registry::{LookupSpan, Registry};
+    use tracing_subscriber::reload;
+
+    use super::*;
+    use crate::Detector;
+
+    /// Notes the spans and events that reach it, events with the span that they are in.
+    #[derive(Clone, Default)]
+    struct Notes(Arc<Mutex<Vec<String>>>);
+
+    impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Notes {
+        fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+            let name = attributes.metadata().name();
+            self.0.lock().unwrap().push(format!("span {name}"));
+        }
+
+        fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+            let span = context.event_span(event).map(|span| span.name());
+            let note = format!("{} in {span:?}", event.metadata().target());
+            self.0.lock().unwrap().push(note);
+        }
+    }
+
+    impl Notes {
+        fn count(&self, part: &str) -> usize {
+            let notes = self.0.lock().unwrap();
+            notes.iter().filter(|note| note.contains(part)).count()
+        }
+    }
+
+    /// Spawns a task that logs in a span of its own and yields.
+    fn spawn_one() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let task = tokio::spawn(async {
+                let span = tracing::info_span!("order");
+                span.in_scope(|| tracing::info!(target: "shop", "packed"));
+                tokio::task::yield_now().await;
+                tracing::debug!(target: "shop::quiet", "yielded");
+            });
+            task.await.unwrap();
+        });
+    }
+
+    fn spawned(detector: &Detector) -> u64 {
+        detector.shared.recorder.copy_tasks(|_| ())
+    }
+
+    #[test]
+    fn what_is_not_tokios_reaches_the_wrapped_subscriber() {
+        let notes = Notes::default();
+        let targets = Targets::new().with_target("shop", tracing::Level::INFO);
+        let registry = Registry::default().with(notes.clone().with_filter(targets.clone()));
+        let (subscriber, detector) = Detector::builder().wrap(registry);
+        with_default(subscriber, spawn_one);
+        assert!(spawned(&detector) >= 1);
+        assert_eq!(notes.count("shop in None"), 1, "the filter drops `order`");
+        assert_eq!(notes.count("shop::quiet"), 0);
+        assert_eq!(notes.count("runtime.spawn"), 0);
+        assert_eq!(notes.count("tokio::task::waker"), 0);
+    }
+
+    #[test]
+    fn tokios_own_reach_a_subscriber_that_wants_them() {
+        let notes = Notes::default();
+        let registry = Registry::default().with(notes.clone());
+        let (subscriber, detector) = Detector::builder().wrap(registry);
+        with_default(subscriber, spawn_one);
+        // The task, and the `block_on` around it.
+        assert_eq!(spawned(&detector), 2);
+        assert_eq!(notes.count("span runtime.spawn"), 2);
+        assert!(notes.count("tokio::task::waker in Some(\"runtime.spawn\")") > 0);
+        assert_eq!(notes.count("shop in Some(\"order\")"), 1);
+        let alive = {
+            let mut alive = 0;
+            detector.shared.recorder.copy_tasks(|_| alive += 1);
+            alive
+        };
+        assert_eq!(
+            alive, 0,
+            "tasks end under the ids of the wrapped subscriber too"
+        );
+    }
+
+    #[test]
+    fn the_wrapped_subscriber_is_found_and_reloads() {
+        let notes = Notes::default();
+        let (filter, handle) =
+            reload::Layer::new(FilterFn::new((|_| false) as fn(&Metadata<'_>) -> bool));
+        let registry = Registry::default().with(notes.clone().with_filter(filter));
+        let (subscriber, _detector) = Detector::builder().wrap(registry);
+        let dispatch = Dispatch::new(subscriber);
+        assert!(dispatch.is::<Registry>() && dispatch.is::<Recorder>());
+        tracing::dispatcher::with_default(&dispatch, || {
+            spawn_one();
+            assert_eq!(notes.count("shop"), 0);
+            handle
+                .modify(|filter| *filter = FilterFn::new(|at| at.target().starts_with("shop")))
+                .unwrap();
+            spawn_one();
+            assert_eq!(notes.count("shop in None"), 1);
+            assert_eq!(tracing::Span::current().id(), None);
+            tracing::info_span!(target: "shop", "outer").in_scope(|| {
+                assert!(dispatch.current_span().id().is_some());
+            });
+        });
+    }
+}
