@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -14,12 +14,12 @@ use http_body_util::Full;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::places::Place;
+
 /// Bytes of one chunk.
 const CHUNK: usize = 64 * 1024;
 /// Chunks that wait for a slow reader; more hold the rendering up.
 const CHUNKS_AHEAD: usize = 4;
-/// A reader that takes nothing for so long is given up.
-const STALLED_AFTER: Duration = Duration::from_secs(30);
 /// How often a held-up rendering looks for room. Nobody notifies it: the reader may be on any
 /// runtime, or gone.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -33,7 +33,9 @@ enum Inner {
     Whole(Full<Bytes>),
     Streamed {
         first: Option<Bytes>,
-        rest: mpsc::Receiver<Chunk>,
+        /// `None` once the answer's end was there. The end of the channel alone is none: a
+        /// rendering that was given up must not look like a whole one.
+        rest: Option<mpsc::Receiver<Chunk>>,
     },
 }
 
@@ -54,10 +56,16 @@ pub struct BodyError(#[from] pub(super) RenderError);
 pub(super) enum RenderError {
     #[error("there is no task {0}; it may have ended")]
     NoTask(u64),
+    #[error("too many answers at once")]
+    Busy,
+    #[error("cannot start a thread to render on: {0}")]
+    NoThread(io::Error),
     #[error("cannot render the answer: {0}")]
     Io(#[from] io::Error),
     #[error("cannot render the answer: the renderer panicked; the detector goes on")]
     Panicked,
+    #[error("cannot render the answer: it was given up, its reader took nothing for too long")]
+    GivenUp,
 }
 
 impl RenderError {
@@ -65,7 +73,11 @@ impl RenderError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             RenderError::NoTask(_) => StatusCode::NOT_FOUND,
-            RenderError::Io(_) | RenderError::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+            RenderError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            RenderError::NoThread(_)
+            | RenderError::Io(_)
+            | RenderError::Panicked
+            | RenderError::GivenUp => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
@@ -80,15 +92,10 @@ impl Body {
     }
 
     /// The two ends of a body that is written as it is read.
-    pub(super) fn streamed() -> (ChunkWriter, ChunkReader) {
+    pub(super) fn streamed(place: Place) -> (ChunkWriter, ChunkReader) {
         let (to, from) = mpsc::channel(CHUNKS_AHEAD);
-        (
-            ChunkWriter {
-                buffer: Vec::new(),
-                to,
-            },
-            ChunkReader { from },
-        )
+        let buffer = Vec::new();
+        (ChunkWriter { buffer, to, place }, ChunkReader { from })
     }
 }
 
@@ -108,15 +115,18 @@ impl http_body::Body for Body {
                 if let Some(first) = first.take() {
                     return Poll::Ready(Some(Ok(Frame::data(first))));
                 }
-                Poll::Ready(match ready!(rest.poll_recv(cx)) {
-                    Some(Chunk::Some(bytes)) => Some(Ok(Frame::data(bytes))),
-                    Some(Chunk::Last(bytes)) => {
-                        rest.close();
-                        Some(Ok(Frame::data(bytes)))
-                    }
-                    Some(Chunk::Failed(error)) => Some(Err(error.into())),
-                    None => None,
-                })
+                let Some(from) = rest else {
+                    return Poll::Ready(None);
+                };
+                let chunk = ready!(from.poll_recv(cx));
+                if !matches!(chunk, Some(Chunk::Some(_))) {
+                    *rest = None;
+                }
+                Poll::Ready(Some(match chunk {
+                    Some(Chunk::Some(bytes) | Chunk::Last(bytes)) => Ok(Frame::data(bytes)),
+                    Some(Chunk::Failed(error)) => Err(error.into()),
+                    None => Err(RenderError::GivenUp.into()),
+                }))
             }
         }
     }
@@ -147,10 +157,10 @@ impl ChunkReader {
             Some(Chunk::Last(all)) => Ok(Body::whole(all)),
             Some(Chunk::Some(first)) => Ok(Body(Inner::Streamed {
                 first: Some(first),
-                rest: self.from,
+                rest: Some(self.from),
             })),
             Some(Chunk::Failed(error)) => Err(error),
-            None => Err(RenderError::Panicked),
+            None => Err(RenderError::GivenUp),
         }
     }
 }
@@ -160,17 +170,19 @@ impl ChunkReader {
 pub(super) struct ChunkWriter {
     buffer: Vec<u8>,
     to: mpsc::Sender<Chunk>,
+    place: Place,
 }
 
 impl ChunkWriter {
     /// Sends what is left.
-    pub(super) fn finish(self) {
-        let _reader_is_gone = send(&self.to, Chunk::Last(Bytes::from(self.buffer)));
+    pub(super) fn finish(mut self) {
+        let rest = Bytes::from(std::mem::take(&mut self.buffer));
+        let _reader_is_gone = self.send(Chunk::Last(rest));
     }
 
     /// Ends the answer with an error instead.
     pub(super) fn fail(self, error: RenderError) {
-        let _reader_is_gone = send(&self.to, Chunk::Failed(error));
+        let _reader_is_gone = self.send(Chunk::Failed(error));
     }
 
     fn send_buffer(&mut self) -> io::Result<()> {
@@ -178,7 +190,22 @@ impl ChunkWriter {
             return Ok(());
         }
         let chunk = Bytes::from(std::mem::take(&mut self.buffer));
-        send(&self.to, Chunk::Some(chunk))
+        self.send(Chunk::Some(chunk))
+    }
+
+    fn send(&self, mut chunk: Chunk) -> io::Result<()> {
+        loop {
+            chunk = match self.to.try_send(chunk) {
+                Ok(()) => {
+                    self.place.goes_on();
+                    return Ok(());
+                }
+                Err(TrySendError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
+                Err(TrySendError::Full(chunk)) => chunk,
+            };
+            self.place.held_up()?;
+            thread::sleep(LOOK_EVERY);
+        }
     }
 }
 
@@ -193,20 +220,5 @@ impl Write for ChunkWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         self.send_buffer()
-    }
-}
-
-fn send(to: &mpsc::Sender<Chunk>, mut chunk: Chunk) -> io::Result<()> {
-    let give_up = Instant::now() + STALLED_AFTER;
-    loop {
-        chunk = match to.try_send(chunk) {
-            Ok(()) => return Ok(()),
-            Err(TrySendError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
-            Err(TrySendError::Full(_)) if Instant::now() > give_up => {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            Err(TrySendError::Full(chunk)) => chunk,
-        };
-        thread::sleep(LOOK_EVERY);
     }
 }

@@ -1,11 +1,12 @@
 //! Who may ask: loopback clients that mean this host, or those with the token.
 
-use http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONNECTION, HOST, WWW_AUTHENTICATE};
 use http::uri::Authority;
 use http::{HeaderValue, Request, Response, StatusCode};
 use subtle::ConstantTimeEq;
 
 use super::body::Body;
+use super::route::Refused;
 use super::service::refusal;
 
 /// The check that each request to the endpoint's own server has to pass.
@@ -14,8 +15,8 @@ pub(super) enum Guard {
     /// developer's browser shows can have its own name resolve to 127.0.0.1 (DNS rebinding),
     /// but its requests carry that name.
     Loopback,
-    /// Bound beyond loopback: the `Authorization` header has to be this one.
-    Token { authorization: String },
+    /// Bound beyond loopback: the `Authorization` header has to carry this token.
+    Token(String),
 }
 
 impl Guard {
@@ -24,37 +25,40 @@ impl Guard {
     }
 
     pub(super) fn token(token: &str) -> Guard {
-        Guard::Token {
-            authorization: format!("Bearer {token}"),
-        }
+        Guard::Token(token.to_owned())
     }
 
-    /// The answer to a request that may not be served.
+    /// The answer to a request that may not be served. It ends the connection, so that who may
+    /// not ask keeps no place among the connections either.
     pub(super) fn refuse<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
-        match self {
-            Guard::Loopback if names_loopback(request) => None,
-            Guard::Loopback => Some(refusal(
+        let mut answer = match self {
+            Guard::Loopback if names_loopback(request) => return None,
+            Guard::Loopback => refusal(&Refused::new(
                 StatusCode::FORBIDDEN,
                 "the Host header must be localhost or a loopback address",
             )),
-            Guard::Token { authorization } if carries(request, authorization) => None,
-            Guard::Token { .. } => {
+            Guard::Token(token) if carries(request, token) => return None,
+            Guard::Token(_) => {
                 let why = "the request needs the header `Authorization: Bearer TOKEN`";
-                let mut answer = refusal(StatusCode::UNAUTHORIZED, why);
+                let mut answer = refusal(&Refused::new(StatusCode::UNAUTHORIZED, why));
                 let scheme = HeaderValue::from_static("Bearer");
                 answer.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-                Some(answer)
+                answer
             }
-        }
+        };
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(CONNECTION, close);
+        Some(answer)
     }
 }
 
+/// One `Host` header, and that of this machine.
 fn names_loopback<B>(request: &Request<B>) -> bool {
-    let host = request
-        .headers()
-        .get(HOST)
-        .and_then(|host| host.to_str().ok());
-    let Some(Ok(authority)) = host.map(str::parse::<Authority>) else {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return false;
+    };
+    let Ok(Ok(authority)) = host.to_str().map(str::parse::<Authority>) else {
         return false;
     };
     let name = authority
@@ -65,10 +69,16 @@ fn names_loopback<B>(request: &Request<B>) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback)
 }
 
-fn carries<B>(request: &Request<B>, authorization: &str) -> bool {
+fn carries<B>(request: &Request<B>, token: &str) -> bool {
     let given = request.headers().get(AUTHORIZATION);
-    given.is_some_and(|given| given.as_bytes().ct_eq(authorization.as_bytes()).into())
+    let given = given.and_then(|given| given.as_bytes().split_at_checked(BEARER.len()));
+    given.is_some_and(|(scheme, given)| {
+        scheme.eq_ignore_ascii_case(BEARER) && given.ct_eq(token.as_bytes()).into()
+    })
 }
+
+/// The name of a scheme is of either case (RFC 9110, 11.1).
+const BEARER: &[u8] = b"Bearer ";
 
 #[cfg(test)]
 mod tests {
@@ -102,15 +112,24 @@ mod tests {
         }
         let bare = Request::new(());
         assert!(Guard::loopback().refuse(&bare).is_some());
+        let two = Request::builder()
+            .header(HOST, "localhost")
+            .header(HOST, "evil.example");
+        let two = two.body(()).unwrap();
+        assert!(Guard::loopback().refuse(&two).is_some());
     }
 
     #[test]
     fn only_the_token_passes() {
         let guard = Guard::token("s3cret");
-        assert_eq!(status(&guard, AUTHORIZATION, "Bearer s3cret"), None);
+        for right in ["Bearer s3cret", "bearer s3cret"] {
+            assert_eq!(status(&guard, AUTHORIZATION, right), None, "{right}");
+        }
         for wrong in [
             "Bearer s3cre",
             "Bearer s3cret2",
+            "Bearer S3cret",
+            "Bearer ",
             "Basic s3cret",
             "s3cret",
             "",

@@ -5,6 +5,8 @@
 
 mod body;
 mod guard;
+mod limits;
+mod places;
 mod route;
 mod server;
 mod service;
@@ -13,6 +15,7 @@ pub use body::{Body, BodyError};
 pub use server::{ServeError, Server};
 pub use service::DebugService;
 
+use self::limits::Limits;
 use crate::Detector;
 
 impl Detector {
@@ -36,11 +39,11 @@ impl Detector {
     ///
     /// The address is not a loopback address, is in use, or can't be bound.
     pub fn serve(&self, address: &str) -> Result<Server, ServeError> {
-        server::serve(self, address)
+        server::serve(self, address, Limits::default())
     }
 
     /// The debug endpoint as a service for a server of your own.
     pub fn service(&self) -> DebugService {
-        DebugService::new(self)
+        DebugService::new(self, Limits::default())
     }
 }

@@ -1,6 +1,7 @@
 //! The paths below `/debug/`, and what is written for each.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{Method, StatusCode};
 use taskleak_profile::query::Query;
@@ -23,6 +24,8 @@ pub(super) enum Route {
 pub(super) struct Refused {
     pub(super) status: StatusCode,
     pub(super) why: String,
+    /// The methods that there are, if it is for the method.
+    pub(super) allow: Option<&'static str>,
 }
 
 /// What is to be written.
@@ -43,43 +46,69 @@ pub(super) enum Answer {
 const PATHS: &str = "there are /debug/tasks, /debug/tasks/ID, /debug/pprof/, \
                      /debug/pprof/tasks and /debug/pprof/cmdline";
 
+impl Refused {
+    pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Refused {
+        Refused {
+            status,
+            why: why.into(),
+            allow: None,
+        }
+    }
+}
+
 pub(super) fn find(method: &Method, path: &str, query: Option<&str>) -> Result<Route, Refused> {
-    // `go tool pprof` does not read a profile without names if it can't post their addresses.
-    // The body is not read: the answer is that there are no more names than those in the profile.
-    if path == "/debug/pprof/symbol" {
-        return Ok(Route::Answer(Answer::Symbol));
-    }
-    if method != Method::GET && method != Method::HEAD {
-        let why = format!("the method {method} is not allowed; there are GET and HEAD");
-        return Err(Refused {
-            status: StatusCode::METHOD_NOT_ALLOWED,
-            why,
-        });
-    }
-    match path {
-        "/debug/tasks" => tasks(query, None, Format::Text),
-        "/debug/pprof/tasks" => tasks(query, None, Format::Pprof),
-        "/debug/pprof" => Ok(Route::Redirect("/debug/pprof/")),
-        "/debug/pprof/" => Ok(Route::Answer(Answer::Index)),
-        "/debug/pprof/cmdline" => Ok(Route::Answer(Answer::Cmdline)),
-        _ => match path.strip_prefix("/debug/tasks/").map(str::parse) {
-            Some(Ok(id)) => tasks(query, Some(id), Format::Text),
-            Some(Err(_)) => Err(not_found(format!(
-                "{path} names no task: an id is a number"
-            ))),
-            None => Err(not_found(format!("there is nothing at {path}; {PATHS}"))),
+    // A server that nests the service at `/debug` takes that off before it asks.
+    let below = path.strip_prefix("/debug").unwrap_or(path);
+    refuse_method(method, below)?;
+    match below {
+        "/tasks" => tasks(query, None, Format::Text),
+        "/pprof/tasks" => tasks(query, None, Format::Pprof),
+        // Relative, so that it holds wherever the service is mounted.
+        "/pprof" => Ok(Route::Redirect("pprof/")),
+        "/pprof/" => Ok(Route::Answer(Answer::Index)),
+        "/pprof/cmdline" => Ok(Route::Answer(Answer::Cmdline)),
+        "/pprof/symbol" => Ok(Route::Answer(Answer::Symbol)),
+        _ => match below.strip_prefix("/tasks/").map(task_id) {
+            Some(Some(id)) => tasks(query, Some(id), Format::Text),
+            Some(None) => {
+                let why = format!("{path} names no task: an id is a number");
+                Err(Refused::new(StatusCode::NOT_FOUND, why))
+            }
+            None => {
+                let why = format!("there is nothing at {path}; {PATHS}");
+                Err(Refused::new(StatusCode::NOT_FOUND, why))
+            }
         },
     }
 }
 
+/// `go tool pprof` does not read a profile without names if it can't post their addresses. What
+/// it posts is not looked at: there are no more names than those in the profile.
+fn refuse_method(method: &Method, below: &str) -> Result<(), Refused> {
+    let (allowed, header): (&[_], _) = match below {
+        "/pprof/symbol" => (
+            &[Method::GET, Method::HEAD, Method::POST],
+            "GET, HEAD, POST",
+        ),
+        _ => (&[Method::GET, Method::HEAD], "GET, HEAD"),
+    };
+    if allowed.contains(method) {
+        return Ok(());
+    }
+    let why = format!("the method {method} is not allowed; there are {header}");
+    Err(Refused {
+        allow: Some(header),
+        ..Refused::new(StatusCode::METHOD_NOT_ALLOWED, why)
+    })
+}
+
 fn tasks(query: Option<&str>, only: Option<u64>, format: Format) -> Result<Route, Refused> {
-    let query = Query::parse(query).map_err(|error| Refused {
-        status: if error.is_not_built() {
-            StatusCode::NOT_FOUND
-        } else {
-            StatusCode::BAD_REQUEST
-        },
-        why: error.to_string(),
+    let query = Query::parse(query).map_err(|error| {
+        let status = match error.is_not_built() {
+            true => StatusCode::NOT_FOUND,
+            false => StatusCode::BAD_REQUEST,
+        };
+        Refused::new(status, error.to_string())
     })?;
     let mut options = query.options(format);
     options.each_task |= only.is_some();
@@ -90,11 +119,10 @@ fn tasks(query: Option<&str>, only: Option<u64>, format: Format) -> Result<Route
     }))
 }
 
-fn not_found(why: String) -> Refused {
-    Refused {
-        status: StatusCode::NOT_FOUND,
-        why,
-    }
+/// Digits alone: `parse` would take a sign too.
+fn task_id(text: &str) -> Option<u64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
 }
 
 impl Answer {
@@ -140,14 +168,22 @@ fn tasks_of(
     only: Option<u64>,
     to: &mut dyn Write,
 ) -> Result<(), RenderError> {
-    let admits = |task: &RawTask| only.is_none_or(|id| task.id == id) && query.admits(task);
+    // Told apart from a task that the query leaves out.
+    let is_there = AtomicBool::new(false);
+    let admits = |task: &RawTask| {
+        let asked_for = only.is_none_or(|id| task.id == id);
+        if asked_for {
+            is_there.store(true, Ordering::Relaxed);
+        }
+        asked_for && query.admits(task)
+    };
     let scope = Scope {
         keep_tasks: options.each_task,
         admits: &admits,
     };
     let snapshot = reporter::snapshot(shared, &scope);
     if let Some(id) = only
-        && snapshot.totals.tasks == 0
+        && !is_there.into_inner()
     {
         return Err(RenderError::NoTask(id));
     }
@@ -209,11 +245,16 @@ mod tests {
         check("/debug/pprof/", "", 200);
         check("/debug/pprof/tasks", "debug=1", 200);
         check("/debug/pprof/cmdline", "", 200);
+        check("/debug/pprof/symbol", "", 200);
         check("/debug/tasks/abc", "", 404);
+        check("/debug/tasks/+17", "", 404);
+        check("/debug/tasks/99999999999999999999", "", 404);
         check("/debug/tasks/", "", 404);
         check("/debug/pprof/heap", "", 404);
         check("/debug/leaks", "", 404);
         check("/metrics", "", 404);
+        check("/debug", "", 404);
+        check("/debugger/tasks", "", 404);
         check("/", "", 404);
         check("/debug/tasks", "format=svg", 404);
         check("/debug/tasks", "format=html", 404);
@@ -226,11 +267,35 @@ mod tests {
     }
 
     #[test]
-    fn other_methods_are_refused() {
-        assert_eq!(status(Method::HEAD, "/debug/tasks", None), 200);
-        for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
-            assert_eq!(status(method, "/debug/tasks", None), 405);
+    fn a_server_may_take_the_prefix_off() {
+        for path in ["/tasks", "/tasks/17", "/pprof/", "/pprof/tasks"] {
+            assert_eq!(status(Method::GET, path, None), 200, "{path}");
         }
+        assert_eq!(status(Method::GET, "/pprof", None), 308);
+    }
+
+    #[test]
+    fn other_methods_are_refused() {
+        let check = |path: &str, refused: &[Method], allow: &str| {
+            for method in refused {
+                let error = find(method, path, None).unwrap_err();
+                assert_eq!(error.status, StatusCode::METHOD_NOT_ALLOWED);
+                assert_eq!(error.allow, Some(allow));
+                assert!(error.why.contains(method.as_str()), "{}", error.why);
+                assert!(error.why.ends_with(allow), "{}", error.why);
+            }
+        };
+        let (put, delete, options) = (Method::PUT, Method::DELETE, Method::OPTIONS);
+        let all = [Method::POST, put.clone(), delete.clone(), options.clone()];
+        check("/debug/tasks", &all, "GET, HEAD");
+        check("/debug/pprof/", &all, "GET, HEAD");
+        check(
+            "/debug/pprof/symbol",
+            &[put, delete, options],
+            "GET, HEAD, POST",
+        );
+
+        assert_eq!(status(Method::HEAD, "/debug/tasks", None), 200);
         assert_eq!(status(Method::POST, "/debug/pprof/symbol", None), 200);
     }
 }

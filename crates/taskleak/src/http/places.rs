@@ -1,0 +1,168 @@
+//! The places in which answers are rendered: so many at once, and none of them for ever.
+//!
+//! Rules:
+//! 1. A place is taken at once or not at all; nobody waits for one.
+//! 2. Who has a place says when its reader holds it up and when it goes on.
+//! 3. A place that has been held up for long goes to the next who finds no other. Its former
+//!    holder is told when it next asks.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::limits::Limits;
+
+/// All places of an endpoint.
+#[derive(Debug)]
+pub(super) struct Places {
+    limits: Limits,
+    taken: Mutex<Vec<Arc<Holder>>>,
+}
+
+/// A place that is taken, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    of: Arc<Places>,
+    holder: Arc<Holder>,
+}
+
+#[derive(Debug, Default)]
+struct Holder {
+    held_up_since: Mutex<Option<Instant>>,
+    /// Another one has its place.
+    replaced: AtomicBool,
+}
+
+impl Places {
+    pub(super) fn new(limits: Limits) -> Arc<Places> {
+        Arc::new(Places {
+            limits,
+            taken: Mutex::new(Vec::new()),
+        })
+    }
+
+    pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
+        let mut taken = self.taken.lock();
+        if taken.len() >= self.limits.renders {
+            let longest = self.longest_held_up(&taken)?;
+            let former = taken.swap_remove(longest);
+            former.replaced.store(true, Ordering::Release);
+        }
+        let holder = Arc::new(Holder::default());
+        taken.push(Arc::clone(&holder));
+        drop(taken);
+        Some(Place {
+            of: Arc::clone(self),
+            holder,
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> usize {
+        self.taken.lock().len()
+    }
+
+    fn longest_held_up(&self, taken: &[Arc<Holder>]) -> Option<usize> {
+        let held_up = |holder: &Holder| holder.held_up().unwrap_or_default();
+        let (at, longest) = taken.iter().enumerate().max_by_key(|(_, h)| held_up(h))?;
+        (held_up(longest) >= self.limits.render_held_up).then_some(at)
+    }
+}
+
+impl Place {
+    /// The reader has no room for more.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `TimedOut`, once the place is another's or the reader has had time enough.
+    pub(super) fn held_up(&self) -> io::Result<()> {
+        let since = *self
+            .holder
+            .held_up_since
+            .lock()
+            .get_or_insert_with(Instant::now);
+        let replaced = self.holder.replaced.load(Ordering::Acquire);
+        if replaced || since.elapsed() >= self.of.limits.render_stalled {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(())
+    }
+
+    /// The reader has taken something.
+    pub(super) fn goes_on(&self) {
+        *self.holder.held_up_since.lock() = None;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.of.taken.lock();
+        taken.retain(|other| !Arc::ptr_eq(other, &self.holder));
+    }
+}
+
+impl Holder {
+    fn held_up(&self) -> Option<Duration> {
+        self.held_up_since.lock().map(|since| since.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(render_held_up: Duration, render_stalled: Duration) -> Arc<Places> {
+        Places::new(Limits {
+            renders: 2,
+            render_held_up,
+            render_stalled,
+            ..Limits::default()
+        })
+    }
+
+    const NEVER: Duration = Duration::MAX;
+
+    #[test]
+    fn there_are_so_many_and_no_more() {
+        let places = places(NEVER, NEVER);
+        let (a, _b) = (places.take().unwrap(), places.take().unwrap());
+        a.held_up().unwrap();
+        assert!(places.take().is_none());
+        drop(a);
+        assert!(places.take().is_some());
+    }
+
+    #[test]
+    fn the_place_that_is_held_up_longest_goes_to_the_next() {
+        let places = places(Duration::ZERO, NEVER);
+        let (a, b) = (places.take().unwrap(), places.take().unwrap());
+        b.held_up().unwrap();
+        a.held_up().unwrap();
+        b.held_up().unwrap();
+        let c = places.take().unwrap();
+        assert_eq!(b.held_up().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        a.held_up().unwrap();
+        c.held_up().unwrap();
+        drop(b);
+        assert_eq!(places.taken(), 2, "b's place was c's already");
+    }
+
+    #[test]
+    fn a_place_that_goes_on_stays() {
+        let places = places(Duration::from_nanos(1), NEVER);
+        let (a, _b) = (places.take().unwrap(), places.take().unwrap());
+        a.held_up().unwrap();
+        a.goes_on();
+        assert!(places.take().is_none());
+    }
+
+    #[test]
+    fn a_reader_that_has_stalled_is_given_up_in_any_case() {
+        let places = places(NEVER, Duration::ZERO);
+        let a = places.take().unwrap();
+        assert_eq!(a.held_up().unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+}

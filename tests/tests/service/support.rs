@@ -1,0 +1,64 @@
+//! What the tests of this binary share: the one detector that a process can have, its endpoint,
+//! and waiting for a condition.
+
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use taskleak::{BuildWatched, Detector, Server, Snapshot, WatchedRuntime};
+use tokio::runtime::Builder;
+
+use crate::client::get;
+
+/// Nothing here takes so long, whatever else the machine does.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The detector of this process. Tests tell their tasks from those of others by the name of
+/// their runtime.
+pub(crate) fn detector() -> &'static Detector {
+    static DETECTOR: LazyLock<Detector> = LazyLock::new(|| {
+        Detector::builder()
+            .install()
+            .expect("nothing else is installed")
+    });
+    &DETECTOR
+}
+
+/// The address of the detector's endpoint.
+pub(crate) fn endpoint() -> SocketAddr {
+    static SERVER: LazyLock<Server> =
+        LazyLock::new(|| detector().serve("127.0.0.1:0").expect("a port is free"));
+    SERVER.local_addr()
+}
+
+/// A watched runtime with two workers; each test takes a name of its own.
+pub(crate) fn runtime(name: &str) -> WatchedRuntime {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .name(name)
+        .build_watched(detector())
+        .expect("threads can be started")
+}
+
+/// What `/debug/tasks` answers to this query, read back from JSON.
+pub(crate) fn listed(query: &str) -> Snapshot {
+    let answer = get(endpoint(), &format!("/debug/tasks?format=json&{query}"));
+    serde_json::from_slice(&answer.ok()).expect("the JSON is of this schema")
+}
+
+/// How many tasks `/debug/tasks` lists for this query.
+pub(crate) fn count(query: &str) -> u64 {
+    listed(query).totals.tasks
+}
+
+/// Waits for a condition.
+#[track_caller]
+pub(crate) fn until(mut holds: impl FnMut() -> bool) {
+    let give_up = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < give_up, "it never held");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
