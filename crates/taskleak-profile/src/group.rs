@@ -238,6 +238,7 @@ struct RawGroup {
     /// The smallest ids, the largest of them on top.
     first: BinaryHeap<u64>,
     wakers_without_stack: u64,
+    waits_guessed: u64,
     future_bytes: u32,
 }
 
@@ -249,6 +250,7 @@ impl RawGroup {
             age: Times::default(),
             first: BinaryHeap::new(),
             wakers_without_stack: 0,
+            waits_guessed: 0,
             future_bytes: 0,
         }
     }
@@ -259,6 +261,7 @@ impl RawGroup {
             self.in_state.add(task.in_state_ms);
         }
         self.wakers_without_stack += u64::from(unexplained);
+        self.waits_guessed += u64::from(task.state == State::Waiting && task.waits_guessed);
         self.future_bytes = self.future_bytes.max(task.future_bytes);
         self.list(task.id);
     }
@@ -278,6 +281,7 @@ impl RawGroup {
         self.age.merge(other.age);
         other.first.into_iter().for_each(|id| self.list(id));
         self.wakers_without_stack += other.wakers_without_stack;
+        self.waits_guessed += other.waits_guessed;
         self.future_bytes = self.future_bytes.max(other.future_bytes);
     }
 
@@ -415,6 +419,7 @@ impl Merged {
             bytes: None,
             tasks,
             wakers_without_stack: raw.wakers_without_stack,
+            waits_guessed: raw.waits_guessed,
             future_bytes: raw.future_bytes.into(),
             blocked_total_ms: raw.in_state.sum,
         }
@@ -682,6 +687,7 @@ mod tests {
             waits_len: 1,
             wakers: Some(1),
             wakers_explained: 1,
+            waits_guessed: false,
             name: 0,
             spawned_at: 1,
             runtime: 1,
@@ -857,6 +863,22 @@ mod tests {
             ..raw(1)
         };
         assert_eq!(only_group(none).doing().to_string(), "?");
+    }
+
+    #[test]
+    fn guesses_are_counted_for_tasks_that_wait() {
+        let guessed = RawTask {
+            waits_guessed: true,
+            ..raw(2)
+        };
+        let snapshot = grouped(&[raw(1), guessed]);
+        assert_eq!(snapshot.groups.len(), 1, "no group of their own");
+        assert_eq!(snapshot.groups[0].waits_guessed, 1);
+        let running = RawTask {
+            state: State::Running,
+            ..guessed
+        };
+        assert_eq!(only_group(running).waits_guessed, 0);
     }
 
     #[test]

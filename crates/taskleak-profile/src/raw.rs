@@ -32,6 +32,9 @@ pub struct RawTask {
     pub wakers: Option<u32>,
     /// How many of `wakers` the stacks in `waits` account for.
     pub wakers_explained: u32,
+    /// One of several wakers is gone and can't be told from the others, so a stack in `waits` may
+    /// be of that one.
+    pub waits_guessed: bool,
     /// The id of its name; 0 for none.
     pub name: u32,
     /// The id of the place in the source where it was spawned; 0 if unknown.

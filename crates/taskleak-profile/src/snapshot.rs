@@ -171,6 +171,10 @@ pub struct Group {
     /// The wakers of all its tasks that are alive beyond those that `waiting_at` explains.
     #[serde(default)]
     pub wakers_without_stack: u64,
+    /// Its tasks of which one of several wakers is gone, nobody can tell which: a stack in
+    /// `waiting_at` may be of an await that has ended.
+    #[serde(default)]
+    pub waits_guessed: u64,
     /// The size of their future, in bytes; 0 if unknown.
     #[serde(default)]
     pub future_bytes: u64,

@@ -35,7 +35,8 @@
 //! - What futures within a `FuturesUnordered` and its like wait for: they get wakers of its own.
 //!   The task then shows as `sub-executor`.
 //! - Which of a task's wakers is gone: all are alike. For a task that waits on several things at
-//!   once, a stack that is shown may be of an await that has ended since.
+//!   once, a stack that is shown may be of an await that has ended since; the group's
+//!   `waits_guessed` counts such tasks.
 //! - Whether a task that waits is meant to: nothing judges tasks yet.
 
 #[cfg(feature = "macros")]

@@ -274,6 +274,7 @@ fn raw(copied: &Copied, now: Tick) -> RawTask {
         waits_len: 0,
         wakers: observable.then_some(copied.wakers),
         wakers_explained: 0,
+        waits_guessed: copied.waits.iter().any(|wait| wait.doubtful),
         name: birth.name,
         spawned_at: birth.location,
         runtime: copied.runtime,

@@ -9,9 +9,9 @@
 //!    ends first, and what it registered early (a shutdown signal, its socket) outlives it.
 //! 3. To the stack cloned at last.
 //!
-//! Rules 2 and 3 guess where several stacks have a waker. They are wrong for a task that waits on
-//! several things at once, of which one ended and was awaited before another, until that other
-//! registers again.
+//! Rules 2 and 3 guess where several stacks have a waker: it is wrong where of several things that
+//! a task waited on at once an earlier one has ended. The stacks that were spared by a guess are
+//! doubtful until a waker is cloned there again.
 
 use arrayvec::ArrayVec;
 use taskleak_profile::raw::MAX_WAITS;
@@ -35,10 +35,14 @@ pub(crate) struct Wait {
     poll: u8,
     /// How many of them that poll cloned; saturates.
     fresh: u8,
+    /// Another stack was taken for the one that lost its waker.
+    pub(crate) doubtful: bool,
 }
 
 /// What four bits hold.
 const MOST: u8 = 0xf;
+/// What three bits hold: a poll so many later looks the same.
+const POLL_MOST: u8 = 0x7;
 
 impl Waits {
     /// A waker was cloned at `stack` in the poll numbered `poll`. Before it `alive` were alive, if
@@ -78,8 +82,17 @@ impl Waits {
     }
 
     fn lose(&mut self, mut gone: u32, poll: u8) {
+        if gone == 0 {
+            return;
+        }
+        let earlier = self
+            .0
+            .iter()
+            .map(|wait| u32::from(wait.of_earlier_polls(poll)));
+        let is_guess = earlier.sum::<u32>() > gone;
         for wait in &mut self.0 {
             wait.lose(&mut gone, wait.of_earlier_polls(poll));
+            wait.doubtful |= is_guess && wait.of_earlier_polls(poll) > 0;
         }
         for wait in &mut self.0 {
             wait.lose(&mut gone, wait.alive);
@@ -96,6 +109,7 @@ impl Wait {
             alive: 1,
             poll: low_bits(poll),
             fresh: 1,
+            doubtful: false,
         }
     }
 
@@ -105,6 +119,7 @@ impl Wait {
             alive: MOST.min(self.alive + 1),
             fresh: MOST.min(fresh + 1),
             poll,
+            doubtful: false,
             ..self
         }
     }
@@ -123,19 +138,24 @@ impl Wait {
         self.fresh = self.fresh.min(self.alive);
     }
 
-    /// In 32 bits, never 0: the stack's id (20), then poll, fresh and alive (4 each).
+    /// In 32 bits, never 0: the stack's id (20), doubtful (1), poll (3), fresh and alive (4 each).
     pub(crate) fn pack(self) -> u32 {
         let stack = self.stack.map_or(0, StackId::get);
-        stack << 12 | u32::from(self.poll) << 8 | u32::from(self.fresh) << 4 | u32::from(self.alive)
+        stack << 12
+            | u32::from(self.doubtful) << 11
+            | u32::from(self.poll) << 8
+            | u32::from(self.fresh) << 4
+            | u32::from(self.alive)
     }
 
     fn unpack(packed: u32) -> Wait {
-        let four_bits = |shift: u32| (packed >> shift) as u8 & MOST;
+        let bits = |shift: u32, most: u8| (packed >> shift) as u8 & most;
         Wait {
             stack: StackId::from_u32(packed >> 12),
-            alive: four_bits(0),
-            poll: four_bits(8),
-            fresh: four_bits(4),
+            alive: bits(0, MOST),
+            poll: bits(8, POLL_MOST),
+            fresh: bits(4, MOST),
+            doubtful: bits(11, 1) == 1,
         }
     }
 }
@@ -149,7 +169,7 @@ impl FromIterator<u32> for Waits {
 }
 
 fn low_bits(poll: u64) -> u8 {
-    poll as u8 & MOST
+    poll as u8 & POLL_MOST
 }
 
 #[cfg(all(test, not(taskleak_loom)))]
@@ -248,6 +268,24 @@ mod tests {
             task.polled().loses(1);
             assert_eq!(task.shown(), [(SOCKET, 1), (SHUTDOWN, 1)]);
         }
+    }
+
+    #[test]
+    fn what_a_guess_spares_is_doubtful_until_it_registers_again() {
+        let doubtful = |task: &Task| -> Vec<bool> {
+            let mut waits = task.waits.clone();
+            waits.settle(task.poll, task.alive);
+            waits.iter().map(|wait| wait.doubtful).collect()
+        };
+        let mut task = Task::default();
+        task.polled().clones(SLEEP).clones(SOCKET);
+        assert_eq!(doubtful(&task), [false, false]);
+        // The sleep ended, and the socket is taken for it.
+        task.loses(1).polled().clones(JOIN);
+        assert_eq!(task.shown(), [(JOIN, 1), (SLEEP, 1)]);
+        assert_eq!(doubtful(&task), [false, true]);
+        task.loses(1).polled().clones(SLEEP);
+        assert_eq!(doubtful(&task), [false, false]);
     }
 
     #[test]

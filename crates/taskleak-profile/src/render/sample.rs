@@ -117,6 +117,7 @@ fn group(id: u64, count: u64, state: State) -> Group {
         bytes: None,
         tasks: (id * 100..).take(count.min(100) as usize).collect(),
         wakers_without_stack: 0,
+        waits_guessed: 0,
         future_bytes: 512,
         blocked_total_ms: 0,
     }
@@ -158,6 +159,7 @@ fn groups() -> Vec<Group> {
         },
         Group {
             wakers_without_stack: 3,
+            waits_guessed: 1,
             ..waiting(3, 3, &[mpsc], vec![receive()])
         },
         Group {

@@ -247,10 +247,17 @@ impl GroupText<'_> {
             writeln!(sink, "# no waker is alive: only an abort can end it")?;
         }
         match self.group.wakers_without_stack {
-            0 => Ok(()),
+            0 => {}
             wakers => writeln!(
                 sink,
                 "# ? {wakers} wakers without a stack, in all its tasks"
+            )?,
+        }
+        match self.group.waits_guessed {
+            0 => Ok(()),
+            tasks => writeln!(
+                sink,
+                "# guessed for {tasks} of its tasks: a waker is gone, perhaps that of a stack above"
             ),
         }
     }
