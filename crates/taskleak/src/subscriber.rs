@@ -17,6 +17,7 @@ use tracing::{Dispatch, Event, Metadata, Subscriber};
 use tracing_core::span::Current;
 
 use crate::key::Key;
+use crate::polls::{self, Owner};
 use crate::recorder::Recorder;
 use crate::tokio_trace::{Callsite, WakerEvent};
 
@@ -73,7 +74,10 @@ impl<S: Subscriber> TaskSubscriber<S> {
 
     fn spawn(&self, attributes: &Attributes<'_>) -> Id {
         let key = self.recorder.spawn(attributes);
-        if self.wants_spans.load(Ordering::Relaxed) && self.inner_enabled(attributes.metadata()) {
+        if !is_detectors(key)
+            && self.wants_spans.load(Ordering::Relaxed)
+            && self.inner_enabled(attributes.metadata())
+        {
             let id = self.inner.new_span(attributes);
             self.forwarded.insert(&id, key);
             return id;
@@ -85,6 +89,9 @@ impl<S: Subscriber> TaskSubscriber<S> {
         let waker = WakerEvent::of(event);
         if let Some(key) = self.key(waker.span_id) {
             self.recorder.waker(waker, key);
+            if is_detectors(key) {
+                return;
+            }
         }
         if self.wants_wakers.load(Ordering::Relaxed)
             && self.inner_enabled(event.metadata())
@@ -97,6 +104,11 @@ impl<S: Subscriber> TaskSubscriber<S> {
     fn key(&self, span_id: u64) -> Option<Key> {
         Key::from_span_id(span_id).or_else(|| self.forwarded.get(span_id))
     }
+}
+
+/// A task of the detector's own, which is for nobody else to see either.
+fn is_detectors(key: Key) -> bool {
+    key == Key::UNRECORDED && polls::owner() == Owner::Detector
 }
 
 impl<S: Subscriber> Subscriber for TaskSubscriber<S> {

@@ -275,7 +275,7 @@ fn clients_that_read_nothing_hold_nobody_up() {
     let unread: Vec<_> = (0..10)
         .map(|_| {
             let mut connection = Connection::open(server.local_addr());
-            let request = get_request("/debug/tasks?runtime=unread&debug=2");
+            let request = get_request("/debug/tasks?runtime=unread&debug=2&full=1");
             connection.send(request).unwrap();
             connection
         })
