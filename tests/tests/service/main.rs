@@ -2,6 +2,7 @@
 //! to it, other people's servers and clients under it, tokio-console beside it.
 
 mod alone;
+mod attribute;
 mod client;
 mod console;
 mod endpoint;
@@ -9,4 +10,5 @@ mod faults;
 mod libraries;
 mod mounted;
 mod parked;
+mod runtimes;
 mod support;
