@@ -94,7 +94,7 @@ pub struct Totals {
     pub left_out: u64,
 }
 
-/// A watched runtime and what tokio-metrics says of it.
+/// A watched runtime and what tokio's metrics say of it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Runtime {

@@ -57,13 +57,9 @@ impl ConsoleBuilder {
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        let detector = self.builder.detector();
-        let (layer, server) = ConsoleLayer::builder().server_addr(self.address).build();
-        start_server(&detector.shared, server, self.address);
-        let filter = FilterFn::new(is_consoles as fn(&Metadata<'_>) -> bool);
-        let subscriber = subscriber.with(layer.with_filter(filter));
-        let recorder = Arc::clone(&detector.shared.recorder);
-        (TaskSubscriber::new(subscriber, recorder), detector)
+        let (subscriber, detector, start) = self.parts(subscriber);
+        start();
+        (subscriber, detector)
     }
 
     /// Like [`Builder::install`].
@@ -72,10 +68,26 @@ impl ConsoleBuilder {
     ///
     /// Those of [`Builder::install`].
     pub fn install(self) -> Result<Detector, InstallError> {
-        let (subscriber, detector) = self.wrap(Registry::default());
+        let (subscriber, detector, start) = self.parts(Registry::default());
         set_global(subscriber)?;
+        start();
         detector.verify().map_err(InstallCause::NotRecording)?;
         Ok(detector)
+    }
+
+    /// The last of the three starts the console's server.
+    fn parts<S>(self, subscriber: S) -> (TaskSubscriber<WithConsole<S>>, Detector, impl FnOnce())
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let detector = self.builder.detector();
+        let (layer, server) = ConsoleLayer::builder().server_addr(self.address).build();
+        let filter = FilterFn::new(is_consoles as fn(&Metadata<'_>) -> bool);
+        let subscriber = subscriber.with(layer.with_filter(filter));
+        let recorder = Arc::clone(&detector.shared.recorder);
+        let shared = Arc::clone(&detector.shared);
+        let start = move || start_server(&shared, server, self.address);
+        (TaskSubscriber::new(subscriber, recorder), detector, start)
     }
 }
 

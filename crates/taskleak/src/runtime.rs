@@ -6,12 +6,11 @@
 use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use taskleak_profile::snapshot::{self, Snapshot};
-use tokio::runtime::{Builder, Handle, Runtime};
-use tokio_metrics::{RuntimeIntervals, RuntimeMonitor};
+use tokio::runtime::{Builder, Handle, Runtime, RuntimeMetrics};
+use tokio_metrics::RuntimeMonitor;
 
 use crate::Detector;
 use crate::runtimes::RuntimeName;
@@ -63,8 +62,8 @@ pub struct WatchedRuntime {
 pub(crate) struct Watched {
     pub(crate) name: RuntimeName,
     monitor: RuntimeMonitor,
-    handle_metrics: tokio::runtime::RuntimeMetrics,
-    intervals: Mutex<RuntimeIntervals>,
+    metrics: RuntimeMetrics,
+    built: Instant,
 }
 
 impl WatchedRuntime {
@@ -130,27 +129,36 @@ impl Deref for WatchedRuntime {
 
 impl Watched {
     fn new(handle: &Handle) -> Watched {
-        let monitor = RuntimeMonitor::new(handle);
-        let intervals = Mutex::new(monitor.intervals());
         Watched {
             name: RuntimeName::of(handle),
-            monitor,
-            handle_metrics: handle.metrics(),
-            intervals,
+            monitor: RuntimeMonitor::new(handle),
+            metrics: handle.metrics(),
+            built: Instant::now(),
         }
     }
 
-    /// What tokio-metrics says of the runtime since the last call.
+    /// What tokio says of the runtime now. It keeps nothing of it, so that those who ask don't
+    /// take from one another.
     pub(crate) fn report(&self) -> snapshot::Runtime {
         let mut report = snapshot::Runtime::default();
         report.id = self.name.id;
         report.name = self.name.label();
-        report.workers = self.handle_metrics.num_workers() as u64;
-        report.live_tasks = self.handle_metrics.num_alive_tasks() as u64;
-        report.global_queue_depth = self.handle_metrics.global_queue_depth() as u64;
-        if let Some(interval) = self.intervals.lock().next() {
-            report.busy_ratio = interval.busy_ratio();
-        }
+        report.workers = self.metrics.num_workers() as u64;
+        report.live_tasks = self.metrics.num_alive_tasks() as u64;
+        report.global_queue_depth = self.metrics.global_queue_depth() as u64;
+        report.busy_ratio = self.busy_ratio();
         report
+    }
+
+    fn busy_ratio(&self) -> f64 {
+        let workers = self.metrics.num_workers();
+        let busy = (0..workers).map(|worker| self.metrics.worker_total_busy_duration(worker));
+        let busy = busy.sum::<Duration>().as_secs_f64();
+        let whole = self.built.elapsed().as_secs_f64() * workers as f64;
+        if whole > 0.0 {
+            (busy / whole).min(1.0)
+        } else {
+            0.0
+        }
     }
 }

@@ -75,8 +75,8 @@ impl<S: Subscriber> TaskSubscriber<S> {
 
     fn spawn(&self, attributes: &Attributes<'_>) -> Id {
         let key = self.recorder.spawn(attributes);
-        if self.wants_spans.load(Ordering::Relaxed)
-            && polls::owner() == Owner::Host
+        if !is_detectors(key)
+            && self.wants_spans.load(Ordering::Relaxed)
             && self.inner_enabled(attributes.metadata())
         {
             let id = self.inner.new_span(attributes);
@@ -90,9 +90,11 @@ impl<S: Subscriber> TaskSubscriber<S> {
         let waker = WakerEvent::of(event);
         if let Some(key) = self.key(waker.span_id) {
             self.recorder.waker(waker, key);
+            if is_detectors(key) {
+                return;
+            }
         }
         if self.wants_wakers.load(Ordering::Relaxed)
-            && polls::owner() == Owner::Host
             && self.inner_enabled(event.metadata())
             && self.inner.event_enabled(event)
         {
@@ -103,6 +105,11 @@ impl<S: Subscriber> TaskSubscriber<S> {
     fn key(&self, span_id: u64) -> Option<Key> {
         Key::from_span_id(span_id).or_else(|| self.forwarded.get(span_id))
     }
+}
+
+/// A task of the detector's own, which is for nobody else to see either.
+fn is_detectors(key: Key) -> bool {
+    key == Key::UNRECORDED && polls::owner() == Owner::Detector
 }
 
 impl<S: Subscriber> Subscriber for TaskSubscriber<S> {

@@ -9,6 +9,7 @@ use std::thread;
 
 use taskleak::{Detector, Server};
 use taskleak_profile::snapshot::Snapshot;
+use tokio::task::JoinHandle;
 use tracing::subscriber::NoSubscriber;
 
 use crate::client::{Connection, get, get_request, request};
@@ -275,7 +276,7 @@ fn clients_that_read_nothing_hold_nobody_up() {
     let unread: Vec<_> = (0..10)
         .map(|_| {
             let mut connection = Connection::open(server.local_addr());
-            let request = get_request("/debug/tasks?runtime=unread&debug=2");
+            let request = get_request("/debug/tasks?runtime=unread&debug=2&full=1");
             connection.send(request).unwrap();
             connection
         })
@@ -370,7 +371,7 @@ fn tasks_that_panic_or_are_aborted_are_gone() {
         task
     });
     let (panics, aborted): (Vec<_>, Vec<_>) = panics.zip(aborted).unzip();
-    until(|| panics.iter().chain(&aborted).all(|task| task.is_finished()));
+    until(|| panics.iter().chain(&aborted).all(JoinHandle::is_finished));
     until(|| count("runtime=panics") == 0);
     drop(runtime);
 }
@@ -411,7 +412,7 @@ fn a_snapshot_of_tasks_that_come_and_go_is_sound() {
 }
 
 async fn stay() {
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// No task is listed twice, and what is counted is what is listed.

@@ -14,7 +14,7 @@ use crate::support::{count, listed, runtime, until};
 /// one occupies a thread.
 pub(crate) struct Parked {
     // Before the runtime, which waits for that thread when it is dropped.
-    _end: std_mpsc::Sender<()>,
+    end: std_mpsc::Sender<()>,
     runtime: WatchedRuntime,
 }
 
@@ -31,7 +31,7 @@ impl Parked {
         runtime.spawn(accept());
         let (end, ended) = std_mpsc::channel::<()>();
         runtime.spawn_blocking(move || ended.recv().is_err());
-        let parked = Parked { _end: end, runtime };
+        let parked = Parked { end, runtime };
         until(|| {
             let totals = parked.listed("").totals;
             totals.by_state.get(&State::Blocking) == Some(&1)
@@ -46,6 +46,11 @@ impl Parked {
 
     pub(crate) fn runtime(&self) -> &WatchedRuntime {
         &self.runtime
+    }
+
+    /// The runtime, to be shut down before the thread is free.
+    pub(crate) fn into_parts(self) -> (WatchedRuntime, std_mpsc::Sender<()>) {
+        (self.runtime, self.end)
     }
 
     /// What the endpoint lists of them for this query.

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use taskleak::{BuildWatched, Detector, Server, Snapshot, WatchedRuntime};
+use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
 use crate::client::get;
@@ -44,13 +45,26 @@ pub(crate) fn runtime(name: &str) -> WatchedRuntime {
 
 /// What `/debug/tasks` answers to this query, read back from JSON.
 pub(crate) fn listed(query: &str) -> Snapshot {
-    let answer = get(endpoint(), &format!("/debug/tasks?format=json&{query}"));
+    listed_by(endpoint(), query)
+}
+
+/// Like [`listed`], by another endpoint.
+pub(crate) fn listed_by(endpoint: SocketAddr, query: &str) -> Snapshot {
+    let answer = get(endpoint, &format!("/debug/tasks?format=json&{query}"));
     serde_json::from_slice(&answer.ok()).expect("the JSON is of this schema")
 }
 
 /// How many tasks `/debug/tasks` lists for this query.
 pub(crate) fn count(query: &str) -> u64 {
     listed(query).totals.tasks
+}
+
+/// A port that is listened on, for a server on this runtime.
+pub(crate) fn listen(on: &WatchedRuntime) -> (TcpListener, SocketAddr) {
+    let listener = on.block_on(TcpListener::bind("127.0.0.1:0"));
+    let listener = listener.expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    (listener, address)
 }
 
 /// Waits for a condition.
