@@ -31,7 +31,7 @@ const FIRST_CHUNK: u32 = 64;
 pub struct Interner<T: ?Sized + 'static> {
     buckets: [AtomicPtr<Node<T>>; BUCKETS],
     chunks: [AtomicPtr<AtomicPtr<Node<T>>>; CHUNKS],
-    /// Numbers given out; one that lost its race stands for nothing.
+    /// Numbers given out; one that lost its race is nobody's.
     used: AtomicU32,
     most: u32,
 }
@@ -85,9 +85,7 @@ impl<T: ?Sized + 'static> Interner<T> {
                 .is_ok()
             {
                 // SAFETY: as above; `fresh` was made by `node`.
-                let node = unsafe { &*fresh };
-                self.list(node, fresh);
-                return Some(node.number);
+                return Some(unsafe { &*fresh }.number);
             }
         }
     }
@@ -128,7 +126,11 @@ impl<T: ?Sized + 'static> Interner<T> {
             next: AtomicPtr::new(std::ptr::null_mut()),
         };
         place(node.number)?;
-        Some(Box::into_raw(Box::new(node)))
+        let node = Box::into_raw(Box::new(node));
+        // Before its number is known to anybody, so that every number leads to its value.
+        // SAFETY: just made, and never freed.
+        self.list(unsafe { &*node }, node);
+        Some(node)
     }
 
     fn list(&self, node: &Node<T>, raw: *mut Node<T>) {

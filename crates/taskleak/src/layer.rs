@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dashmap::DashMap;
 use tracing::span::{Attributes, Id};
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
@@ -9,8 +10,8 @@ use tracing_subscriber::filter::{FilterFn, Filtered};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::key::Key;
 use crate::recorder::Recorder;
-use crate::subscriber::SpanMap;
 use crate::tokio_trace::{Callsite, WakerEvent};
 
 /// A layer that records tokio's tasks.
@@ -20,12 +21,18 @@ use crate::tokio_trace::{Callsite, WakerEvent};
 ///
 /// # Limits
 ///
+/// A registry keeps a span open as long as one that was made in it, and tells no layer when tokio
+/// lets go of it: a task that has ended is listed, as waiting, until every span that was made in
+/// it is closed, that of a task which it spawned with `.instrument(info_span!(…))`, say.
+/// [`Builder::wrap`](crate::Builder::wrap) does not have this limit.
+///
 /// A filter that stands in the stack as a layer (`.with(EnvFilter::…)`) holds for this layer
 /// too: give such filters to the layers they are meant for (`Layer::with_filter`). A registry
 /// costs more for each spawn and poll than [`TaskSubscriber`](crate::TaskSubscriber) does.
 pub struct TaskLayer {
     recorder: Arc<Recorder>,
-    spans: SpanMap,
+    /// From the registry's ids to records. Its locks are held for one look-up in memory.
+    keys: DashMap<u64, Key>,
 }
 
 /// A [`TaskLayer`] that is given nothing but what tokio says of its tasks.
@@ -38,9 +45,13 @@ impl TaskLayer {
     {
         let layer = TaskLayer {
             recorder,
-            spans: SpanMap::default(),
+            keys: DashMap::new(),
         };
         layer.with_filter(FilterFn::new(is_tokios as fn(&Metadata<'_>) -> bool))
+    }
+
+    fn key(&self, id: u64) -> Option<Key> {
+        self.keys.get(&id).map(|key| *key)
     }
 
     pub(crate) fn recorder(&self) -> &Arc<Recorder> {
@@ -54,18 +65,19 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, _: Context<'_, S>) {
         if Callsite::of(attributes.metadata()) == Some(Callsite::Spawn) {
-            self.spans.insert(id, self.recorder.spawn(attributes));
+            self.keys
+                .insert(id.into_u64(), self.recorder.spawn(attributes));
         }
     }
 
     fn on_enter(&self, id: &Id, _: Context<'_, S>) {
-        if let Some(key) = self.spans.get(id.into_u64()) {
+        if let Some(key) = self.key(id.into_u64()) {
             self.recorder.enter(key);
         }
     }
 
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
-        if let Some(key) = self.spans.get(id.into_u64()) {
+        if let Some(key) = self.key(id.into_u64()) {
             self.recorder.exit(key);
         }
     }
@@ -73,15 +85,14 @@ where
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if Callsite::of(event.metadata()) == Some(Callsite::Waker) {
             let waker = WakerEvent::of(event);
-            if let Some(key) = self.spans.get(waker.span_id) {
+            if let Some(key) = self.key(waker.span_id) {
                 self.recorder.waker(waker, key);
             }
         }
     }
 
     fn on_close(&self, id: Id, _: Context<'_, S>) {
-        if let Some(key) = self.spans.get(id.into_u64()) {
-            self.spans.remove(&id, key);
+        if let Some((_, key)) = self.keys.remove(&id.into_u64()) {
             self.recorder.end(key);
         }
     }

@@ -225,7 +225,8 @@ impl Record {
     pub(crate) fn exit(&self, key: Key, now: Tick) {
         if let Ok(before) = self.update(key, |word| Some(with_since(word & !RUNNING, now))) {
             let busy = self.busy_ticks.load(Ordering::Relaxed);
-            let poll = now.wrapping_sub(since(before));
+            // The threads that publish the time may do so in the wrong order.
+            let poll = (now.wrapping_sub(since(before)) as i32).max(0) as u32;
             self.busy_ticks
                 .store(busy.wrapping_add(poll), Ordering::Relaxed);
         }
@@ -564,6 +565,13 @@ mod tests {
         record.wake_by_ref(key(), 11);
         assert_eq!(state(&record), (false, true, 10), "woken at the first wake");
         assert_eq!(record.read().unwrap().busy_ticks, 2 + 1);
+        record.enter(key(), 7);
+        record.exit(key(), 5);
+        assert_eq!(
+            record.read().unwrap().busy_ticks,
+            2 + 1,
+            "no time is negative"
+        );
     }
 
     #[test]

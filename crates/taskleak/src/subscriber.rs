@@ -1,10 +1,13 @@
 //! `TaskSubscriber`: the fast front end, around any subscriber.
 //!
 //! It answers tokio's task spans and waker events itself and forwards all else. The id of such
-//! a span is the key of its record, so `enter` and `exit` need no map. Where the wrapped
-//! subscriber wants tokio's spans too (console-subscriber does), the span gets the wrapped
-//! subscriber's id, and a map leads from that to the record. The detector's own tasks are
-//! forwarded to nobody.
+//! a span is the key of its record, so `enter` and `exit` need no map.
+//!
+//! Where the wrapped subscriber wants tokio's spans too (console-subscriber does), it has an id
+//! of its own for each, which tokio never sees: a map leads from the key to it. A task is over
+//! when tokio lets go of its span, whoever keeps the wrapped subscriber's: a `Registry` does as
+//! long as a span is open that was made in the task. The detector's own tasks are forwarded to
+//! nobody, and of tasks that are not recorded tokio gets the wrapped subscriber's id.
 
 use std::any::TypeId;
 use std::sync::Arc;
@@ -37,7 +40,7 @@ use crate::tokio_trace::{Callsite, WakerEvent};
 pub struct TaskSubscriber<S> {
     inner: S,
     recorder: Arc<Recorder>,
-    forwarded: SpanMap,
+    inner_ids: InnerIds,
     /// `S` may want tokio's task spans; asked for each span.
     wants_spans: AtomicBool,
     /// `S` may want tokio's waker events; asked for each event.
@@ -49,7 +52,7 @@ impl<S: Subscriber> TaskSubscriber<S> {
         TaskSubscriber {
             inner,
             recorder,
-            forwarded: SpanMap::default(),
+            inner_ids: InnerIds::default(),
             wants_spans: AtomicBool::new(false),
             wants_wakers: AtomicBool::new(false),
         }
@@ -75,35 +78,56 @@ impl<S: Subscriber> TaskSubscriber<S> {
 
     fn spawn(&self, attributes: &Attributes<'_>) -> Id {
         let key = self.recorder.spawn(attributes);
-        if !is_detectors(key)
-            && self.wants_spans.load(Ordering::Relaxed)
-            && self.inner_enabled(attributes.metadata())
+        let id = Id::from_u64(key.span_id());
+        if is_detectors(key)
+            || !self.wants_spans.load(Ordering::Relaxed)
+            || !self.inner_enabled(attributes.metadata())
         {
-            let id = self.inner.new_span(attributes);
-            self.forwarded.insert(&id, key);
             return id;
         }
-        Id::from_u64(key.span_id())
+        let inner_id = self.inner.new_span(attributes);
+        if key == Key::UNRECORDED {
+            return inner_id;
+        }
+        self.inner_ids.insert(key, inner_id);
+        id
     }
 
     fn waker(&self, event: &Event<'_>) {
         let waker = WakerEvent::of(event);
-        if let Some(key) = self.key(waker.span_id) {
+        let key = Key::from_span_id(waker.span_id);
+        if let Some(key) = key {
             self.recorder.waker(waker, key);
             if is_detectors(key) {
                 return;
             }
         }
-        if self.wants_wakers.load(Ordering::Relaxed)
-            && self.inner_enabled(event.metadata())
-            && self.inner.event_enabled(event)
-        {
+        if !self.wants_wakers.load(Ordering::Relaxed) || !self.inner_enabled(event.metadata()) {
+            return;
+        }
+        match key.and_then(|key| self.inner_ids.get(key)) {
+            Some(inner_id) => waker.with_span(event, &inner_id, |event| self.forward(event)),
+            None => self.forward(event),
+        }
+    }
+
+    fn forward(&self, event: &Event<'_>) {
+        if self.inner.event_enabled(event) {
             self.inner.event(event);
         }
     }
 
-    fn key(&self, span_id: u64) -> Option<Key> {
-        Key::from_span_id(span_id).or_else(|| self.forwarded.get(span_id))
+    /// The key in the id of a span that is ours.
+    fn key(&self, id: &Id) -> Option<Key> {
+        Key::from_span_id(id.into_u64()).filter(|key| self.recorder.owns(*key))
+    }
+
+    /// What the wrapped subscriber calls a span; `None` if it does not know it.
+    fn inner_id(&self, id: &Id) -> Option<Id> {
+        match self.key(id) {
+            Some(key) => self.inner_ids.get(key),
+            None => Some(id.clone()),
+        }
     }
 }
 
@@ -155,65 +179,57 @@ impl<S: Subscriber> Subscriber for TaskSubscriber<S> {
     }
 
     fn enter(&self, id: &Id) {
-        let id_number = id.into_u64();
-        if let Some(key) = Key::from_span_id(id_number)
-            && self.recorder.enter(key)
-        {
-            return;
+        match Key::from_span_id(id.into_u64()) {
+            Some(key) if self.recorder.enter(key) => {
+                if let Some(inner_id) = self.inner_ids.get(key) {
+                    self.inner.enter(&inner_id);
+                }
+            }
+            _ => self.inner.enter(id),
         }
-        if let Some(key) = self.forwarded.get(id_number) {
-            self.recorder.enter(key);
-        }
-        self.inner.enter(id);
     }
 
     fn exit(&self, id: &Id) {
-        let id_number = id.into_u64();
-        if let Some(key) = Key::from_span_id(id_number)
-            && self.recorder.exit(key)
-        {
-            return;
+        match Key::from_span_id(id.into_u64()) {
+            Some(key) if self.recorder.exit(key) => {
+                if let Some(inner_id) = self.inner_ids.get(key) {
+                    self.inner.exit(&inner_id);
+                }
+            }
+            _ => self.inner.exit(id),
         }
-        if let Some(key) = self.forwarded.get(id_number) {
-            self.recorder.exit(key);
-        }
-        self.inner.exit(id);
     }
 
     fn clone_span(&self, id: &Id) -> Id {
-        match Key::from_span_id(id.into_u64()) {
-            Some(key) if self.recorder.owns(key) => {
+        match self.key(id) {
+            Some(key) => {
                 self.recorder.clone_span(key);
                 id.clone()
             }
-            _ => self.inner.clone_span(id),
+            None => self.inner.clone_span(id),
         }
     }
 
     fn try_close(&self, id: Id) -> bool {
-        match Key::from_span_id(id.into_u64()) {
-            Some(key) if self.recorder.owns(key) => self.recorder.drop_span(key),
-            _ => {
-                let key = self.forwarded.get(id.into_u64());
-                let closed = self.inner.try_close(id.clone());
-                if closed && let Some(key) = key {
-                    self.forwarded.remove(&id, key);
-                    self.recorder.end(key);
-                }
-                closed
-            }
+        let Some(key) = self.key(&id) else {
+            return self.inner.try_close(id);
+        };
+        let is_over = self.recorder.drop_span(key);
+        if is_over && let Some(inner_id) = self.inner_ids.remove(key) {
+            self.inner.try_close(inner_id);
         }
+        is_over
     }
 
     fn record(&self, id: &Id, values: &Record<'_>) {
-        if !self.is_ours(id) {
-            self.inner.record(id, values);
+        if let Some(inner_id) = self.inner_id(id) {
+            self.inner.record(&inner_id, values);
         }
     }
 
     fn record_follows_from(&self, id: &Id, follows: &Id) {
-        if !self.is_ours(id) && !self.is_ours(follows) {
-            self.inner.record_follows_from(id, follows);
+        if let (Some(inner_id), Some(follows)) = (self.inner_id(id), self.inner_id(follows)) {
+            self.inner.record_follows_from(&inner_id, &follows);
         }
     }
 
@@ -237,43 +253,39 @@ impl<S: Subscriber> Subscriber for TaskSubscriber<S> {
     }
 }
 
-impl<S> TaskSubscriber<S> {
-    fn is_ours(&self, id: &Id) -> bool {
-        Key::from_span_id(id.into_u64()).is_some_and(|key| self.recorder.owns(key))
-    }
-}
-
 impl<S> std::fmt::Debug for TaskSubscriber<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TaskSubscriber").finish_non_exhaustive()
     }
 }
 
-/// From the ids of another subscriber's spans to records.
+/// What the wrapped subscriber calls the spans of tasks that it wants too.
 ///
 /// Its locks are held for one look-up in memory, with nothing of the host's inside.
 #[derive(Debug, Default)]
-pub(crate) struct SpanMap {
+struct InnerIds {
     used: AtomicBool,
-    keys: DashMap<u64, Key>,
+    ids: DashMap<Key, Id>,
 }
 
-impl SpanMap {
-    pub(crate) fn insert(&self, id: &Id, key: Key) {
+impl InnerIds {
+    fn insert(&self, key: Key, inner_id: Id) {
         self.used.store(true, Ordering::Relaxed);
-        self.keys.insert(id.into_u64(), key);
+        self.ids.insert(key, inner_id);
     }
 
-    pub(crate) fn get(&self, id: u64) -> Option<Key> {
+    fn get(&self, key: Key) -> Option<Id> {
         if !self.used.load(Ordering::Relaxed) {
             return None;
         }
-        self.keys.get(&id).map(|key| *key)
+        self.ids.get(&key).map(|inner_id| inner_id.clone())
     }
 
-    /// Removes the entry, unless the id already stands for another span.
-    pub(crate) fn remove(&self, id: &Id, key: Key) {
-        self.keys.remove_if(&id.into_u64(), |_, of| *of == key);
+    fn remove(&self, key: Key) -> Option<Id> {
+        if !self.used.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.ids.remove(&key).map(|(_, inner_id)| inner_id)
     }
 }
 
@@ -298,6 +310,11 @@ mod tests {
         fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
             let name = attributes.metadata().name();
             self.0.lock().unwrap().push(format!("span {name}"));
+        }
+
+        fn on_close(&self, id: Id, context: Context<'_, S>) {
+            let name = context.span(&id).map_or("?", |span| span.name());
+            self.0.lock().unwrap().push(format!("closed {name}"));
         }
 
         fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
@@ -332,6 +349,33 @@ mod tests {
 
     fn spawned(detector: &Detector) -> u64 {
         detector.shared.recorder.copy_tasks(|_| ())
+    }
+
+    fn alive(detector: &Detector) -> usize {
+        let mut alive = 0;
+        detector.shared.recorder.copy_tasks(|_| alive += 1);
+        alive
+    }
+
+    #[test]
+    fn a_task_is_over_though_spans_made_in_it_are_open() {
+        let notes = Notes::default();
+        let registry = Registry::default().with(notes.clone());
+        let (subscriber, detector) = Detector::builder().wrap(registry);
+        with_default(subscriber, || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap();
+            let (child, current) = runtime.block_on(async {
+                let task = async { (tracing::info_span!("child"), tracing::Span::current()) };
+                tokio::spawn(task).await.unwrap()
+            });
+            assert_eq!(notes.count("span child"), 1);
+            assert_eq!(alive(&detector), 0);
+            drop((child, current));
+        });
+        assert_eq!(notes.count("closed child"), 1);
+        assert_eq!(notes.count("closed runtime.spawn"), 2);
     }
 
     #[test]

@@ -12,8 +12,9 @@ use std::fmt::{self, Debug, Write};
 
 use arrayvec::ArrayString;
 use taskleak_stack::Interner;
-use tracing::field::{Field, Visit};
-use tracing::{Event, Metadata, span::Attributes};
+use tracing::field::{Field, Value, Visit};
+use tracing::span::{Attributes, Id};
+use tracing::{Event, Metadata};
 
 use taskleak_profile::snapshot::SourceLocation;
 
@@ -61,6 +62,43 @@ impl WakerEvent {
         event.record(&mut read);
         read
     }
+
+    /// Gives `forward` the event as one of the span with this id.
+    pub(crate) fn with_span(
+        self,
+        event: &Event<'_>,
+        span_id: &Id,
+        forward: impl FnOnce(&Event<'_>),
+    ) {
+        let fields = event.metadata().fields();
+        let (op, task_id) = (fields.field("op"), fields.field("task.id"));
+        let (Some(op), Some(task_id), Some(what)) = (op, task_id, self.op) else {
+            return forward(event);
+        };
+        let (what, id) = (what.word(), span_id.into_u64());
+        let values: [(&Field, Option<&dyn Value>); 2] = [(&op, Some(&what)), (&task_id, Some(&id))];
+        let values = fields.value_set(&values);
+        forward(&Event::new(event.metadata(), &values));
+    }
+}
+
+impl WakerOp {
+    const ALL: [WakerOp; 4] = [
+        WakerOp::Clone,
+        WakerOp::Drop,
+        WakerOp::Wake,
+        WakerOp::WakeByRef,
+    ];
+
+    /// tokio's word for it.
+    fn word(self) -> &'static str {
+        match self {
+            WakerOp::Clone => "waker.clone",
+            WakerOp::Drop => "waker.drop",
+            WakerOp::Wake => "waker.wake",
+            WakerOp::WakeByRef => "waker.wake_by_ref",
+        }
+    }
 }
 
 impl Visit for WakerEvent {
@@ -69,13 +107,7 @@ impl Visit for WakerEvent {
     }
 
     fn record_str(&mut self, _field: &Field, value: &str) {
-        self.op = match value {
-            "waker.clone" => Some(WakerOp::Clone),
-            "waker.drop" => Some(WakerOp::Drop),
-            "waker.wake" => Some(WakerOp::Wake),
-            "waker.wake_by_ref" => Some(WakerOp::WakeByRef),
-            _ => None,
-        };
+        self.op = WakerOp::ALL.into_iter().find(|op| op.word() == value);
     }
 
     fn record_debug(&mut self, _field: &Field, _value: &dyn Debug) {}
