@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::error::Error;
-use crate::protocol::{Further, Snapshots};
+use crate::protocol::{Gaps, Snapshots};
 use crate::resident;
 
 const WORKERS: usize = 2;
@@ -39,28 +39,28 @@ impl Crowd {
         Ok((crowd, grown as f64 / tasks as f64))
     }
 
-    /// Takes a first snapshot and so many further ones, while a task watches for pauses.
+    /// Takes a first snapshot, so many further ones, and as many while a task watches for pauses.
     pub(crate) fn snapshots(
         &self,
         detector: &Detector,
         further: usize,
     ) -> Result<Snapshots, Error> {
         let first = self.snapshot(detector)?;
+        let times = (0..further).map(|_| self.snapshot(detector));
+        let times = times.collect::<Result<_, Error>>()?;
         let watch = PauseWatch::start(&self.runtime);
-        let further = (0..further).map(|_| {
+        let watched = (0..further).map(|_| {
             watch.longest_gap();
             let took = self.snapshot(detector)?;
-            let longest_gap = watch.longest_gap();
+            let during = watch.longest_gap();
             thread::sleep(took);
-            Ok(Further {
-                took,
-                longest_gap,
-                longest_gap_without: watch.longest_gap(),
-            })
+            let without = watch.longest_gap();
+            Ok(Gaps { during, without })
         });
         Ok(Snapshots {
             first,
-            further: further.collect::<Result<_, Error>>()?,
+            further: times,
+            watched: watched.collect::<Result<_, Error>>()?,
         })
     }
 

@@ -1,7 +1,7 @@
 //! What taskleak costs, beside the same program without it.
 //!
 //! ```text
-//! cargo bench -p taskleak-bench              # a few minutes
+//! cargo bench -p taskleak-bench              # a minute or two
 //! cargo bench -p taskleak-bench -- --quick   # every section at a small size
 //! ```
 //!

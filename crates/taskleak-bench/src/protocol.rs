@@ -15,7 +15,8 @@ pub(crate) enum Request {
     /// Starts tasks that wait for ever. Answer: the bytes, as `f64`, by which resident memory
     /// grew for each.
     Crowd { tasks: usize },
-    /// Takes a first snapshot of the crowd, and so many further ones. Answer: [`Snapshots`].
+    /// Takes a first snapshot of the crowd, and twice so many further ones. Answer:
+    /// [`Snapshots`].
     Snapshots { further: usize },
     /// Gets the list of all tasks from the endpoint. Answer: [`Answer`].
     Get { reader: Reader },
@@ -32,18 +33,20 @@ pub(crate) enum Reader {
 /// Snapshots of a crowd.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Snapshots {
+    /// What the first one took, which reads the debug info.
     pub(crate) first: Duration,
-    pub(crate) further: Vec<Further>,
+    /// What each further one took.
+    pub(crate) further: Vec<Duration>,
+    /// As many again, beside a task that watches for pauses and takes a core for it.
+    pub(crate) watched: Vec<Gaps>,
 }
 
-/// A snapshot that was taken when the debug info had been read.
+/// The longest times between two turns of a task that yields all the while.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Further {
-    pub(crate) took: Duration,
-    /// The longest time between two turns of a task that yields all the while.
-    pub(crate) longest_gap: Duration,
-    /// The same in a time as long as the snapshot's, without one.
-    pub(crate) longest_gap_without: Duration,
+pub(crate) struct Gaps {
+    pub(crate) during: Duration,
+    /// In a time as long as the snapshot's, without one.
+    pub(crate) without: Duration,
 }
 
 /// An answer of the endpoint.

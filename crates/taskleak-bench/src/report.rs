@@ -10,7 +10,7 @@ use crate::contestant::Contestant;
 use crate::error::Error;
 use crate::process::Worker;
 use crate::program::Program;
-use crate::protocol::{Answer, Further, Reader, Request, Snapshots};
+use crate::protocol::{Answer, Gaps, Reader, Request, Snapshots};
 use crate::race::{Effort, Time, race};
 use crate::stats;
 use crate::table::{self, Table};
@@ -68,7 +68,7 @@ pub(crate) fn print(quick: bool, only: &[Section]) -> Result<(), Error> {
     println!("{}", heading(quick));
     if wanted(Section::Time) {
         print!("\n{}", times(&size)?);
-        println!("In brackets the time of an operation; ± is how far half of plain's batches lie.");
+        println!("In brackets the time of an operation; half of plain's batches lie within ±.");
     }
     let mut crowd = Table::new([
         &format!("{} waiting tasks", table::count(size.crowd)),
@@ -167,17 +167,21 @@ fn memory(size: &Size, table: &mut Table) -> Result<(), Error> {
 
 fn snapshots(size: &Size, table: &mut Table) -> Result<(), Error> {
     let (mut worker, _) = gathered(Contestant::Subscriber, size)?;
-    let further = size.snapshots;
-    let Snapshots { first, further } = worker.ask(Request::Snapshots { further })?;
-    let median = |of: fn(&Further) -> Duration| stats::median(further.iter().map(of));
-    let longest = |of: fn(&Further) -> Duration| further.iter().map(of).max().unwrap_or_default();
-    let gaps = |of| {
-        let (median, longest) = (table::time(median(of)), table::time(longest(of)));
-        format!("{median}, at most {longest}")
+    let Snapshots {
+        first,
+        further,
+        watched,
+    } = worker.ask(Request::Snapshots {
+        further: size.snapshots,
+    })?;
+    let gaps = |of: fn(&Gaps) -> Duration| {
+        let gaps = || watched.iter().map(of);
+        let (median, longest) = (stats::median(gaps()), gaps().max().unwrap_or_default());
+        format!("{}, at most {}", table::time(median), table::time(longest))
     };
     table.push([
         format!("snapshot, median of {}", further.len()),
-        table::time(median(|further| further.took)),
+        table::time(stats::median(further)),
         format!(
             "≤ {} for {}",
             table::time(TARGET_SNAPSHOT),
@@ -191,12 +195,12 @@ fn snapshots(size: &Size, table: &mut Table) -> Result<(), Error> {
     ]);
     table.push([
         "longest gap of a task that yields, during a snapshot".to_owned(),
-        gaps(|further| further.longest_gap),
+        gaps(|gaps| gaps.during),
         "as without".to_owned(),
     ]);
     table.push([
         "… without one, for as long".to_owned(),
-        gaps(|further| further.longest_gap_without),
+        gaps(|gaps| gaps.without),
         NO_TARGET.to_owned(),
     ]);
     Ok(())
@@ -206,10 +210,7 @@ fn answers(size: &Size, table: &mut Table) -> Result<(), Error> {
     let (mut worker, _) = gathered(Contestant::Subscriber, size)?;
     for (reader, label) in [
         (Reader::Steady, "`?debug=2` over HTTP, each task listed"),
-        (
-            Reader::Slow,
-            "… to a reader that sleeps 10 ms after each MB",
-        ),
+        (Reader::Slow, "… to a slow reader"),
     ] {
         let answer: Answer = worker.ask(Request::Get { reader })?;
         table.push([
