@@ -18,11 +18,12 @@ use taskleak::{BuildWatched, Detector, Snapshot, WatchedRuntime};
 use tokio::runtime::Builder;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{JoinSet, LocalSet};
+use tracing::Instrument;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 const FRONT_END: &str = "TASKLEAK_TEST_FRONT_END";
-const OTHER_FRONT_ENDS: [&str; 2] = ["layer", "wrapped registry"];
+const OTHER_FRONT_ENDS: [&str; 3] = ["layer", "layer beside another", "wrapped registry"];
 
 static DETECTOR: LazyLock<Detector> = LazyLock::new(|| {
     let registry = tracing_subscriber::registry;
@@ -33,8 +34,14 @@ static DETECTOR: LazyLock<Detector> = LazyLock::new(|| {
             registry().with(layer).init();
             detector
         }
+        // The other one wants every span, tokio's too.
+        Ok("layer beside another") => {
+            let (layer, detector) = Detector::builder().layer();
+            registry().with(layer).with(Nothing).init();
+            detector
+        }
         Ok("wrapped registry") => {
-            let (subscriber, detector) = Detector::builder().wrap(registry());
+            let (subscriber, detector) = Detector::builder().wrap(registry().with(Nothing));
             subscriber.init();
             detector
         }
@@ -43,6 +50,11 @@ static DETECTOR: LazyLock<Detector> = LazyLock::new(|| {
     detector.verify().unwrap();
     detector
 });
+
+/// A layer that wants every span and event, and does nothing with them.
+struct Nothing;
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Nothing {}
 
 #[test]
 fn under_every_other_front_end() {
@@ -423,6 +435,34 @@ fn aborted_and_panicked_tasks_are_gone() {
     assert!(runtime.block_on(panic).unwrap_err().is_panic());
     gone("aborted");
     gone("panics");
+}
+
+#[test]
+fn a_task_is_gone_though_spans_that_it_made_are_open() {
+    async fn child(wake: Arc<Notify>) {
+        wake.notified().await;
+    }
+    async fn makes_spans(wake: Arc<Notify>) -> (tracing::Span, tokio::task::JoinHandle<()>) {
+        let child = tokio::spawn(child(wake).instrument(tracing::info_span!("child")));
+        tokio::task::yield_now().await;
+        (tracing::info_span!("open").or_current(), child)
+    }
+    let runtime = multi_thread("recording-spans");
+    let wake = Arc::new(Notify::new());
+    let (_open, child) =
+        runtime.block_on(async { tokio::spawn(makes_spans(Arc::clone(&wake))).await.unwrap() });
+    until("the child alone", |snapshot| {
+        let mine = |group: &&Group| group.runtime == "recording-spans" && group.kind == Kind::Task;
+        let tasks: u64 = snapshot
+            .groups
+            .iter()
+            .filter(mine)
+            .map(|group| group.count)
+            .sum();
+        (tasks == 1).then_some(())
+    });
+    wake.notify_one();
+    runtime.block_on(child).unwrap();
 }
 
 #[test]

@@ -11,6 +11,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::key::Key;
+use crate::record::Exited;
 use crate::recorder::Recorder;
 use crate::tokio_trace::{Callsite, WakerEvent};
 
@@ -22,9 +23,9 @@ use crate::tokio_trace::{Callsite, WakerEvent};
 /// # Limits
 ///
 /// A registry keeps a span open as long as one that was made in it, and tells no layer when tokio
-/// lets go of it: a task that has ended is listed, as waiting, until every span that was made in
-/// it is closed, that of a task which it spawned with `.instrument(info_span!(…))`, say.
-/// [`Builder::wrap`](crate::Builder::wrap) does not have this limit.
+/// lets go of it. That a task has ended is seen by its future's drop, which leaves no waker
+/// behind; one that keeps a waker (in a channel whose other end lives on) is listed until the
+/// spans that were made in it are closed. [`Builder::wrap`](crate::Builder::wrap) is told.
 ///
 /// A filter that stands in the stack as a layer (`.with(EnvFilter::…)`) holds for this layer
 /// too: give such filters to the layers they are meant for (`Layer::with_filter`). A registry
@@ -77,8 +78,12 @@ where
     }
 
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
-        if let Some(key) = self.key(id.into_u64()) {
-            self.recorder.exit(key);
+        // The registry closes the span once every span that was made in it is closed, and that
+        // may be long after the task has ended.
+        if let Some(key) = self.key(id.into_u64())
+            && self.recorder.exit(key) == Exited::Dropped
+        {
+            self.recorder.end(key);
         }
     }
 

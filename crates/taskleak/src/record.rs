@@ -3,8 +3,8 @@
 //! The state word:
 //!
 //! ```text
-//! 63………………32   31……………18     17………4     3 2   1          0
-//! since         generation    wakers     0 0   NOTIFIED   RUNNING   (0 = slot is free)
+//! 63………………32   31……………18     17………4     3         2      1          0
+//! since         generation    wakers     UNWOKEN   LIVE   NOTIFIED   RUNNING
 //! ```
 //!
 //! `since` is a tick of the coarse clock: when the task went into its present state. So it is
@@ -25,6 +25,9 @@
 //!    meanwhile. It never writes. A poll counts itself before it writes anything else, so a copy
 //!    with one count of polls before and after is not of two polls, be they in one tick.
 //! 5. The waker count saturates at [`MANY_WAKERS`] and then stays: too many is never "none".
+//! 6. tokio polls a task that was woken, and enters its span once more to drop its future. So an
+//!    enter without a wake (UNWOKEN) that leaves no waker behind is the end of the task, for
+//!    those who are not told of it ([`Exited::Dropped`]).
 
 use taskleak_stack::StackId;
 
@@ -35,6 +38,7 @@ use crate::waits::{WAITS, Wait, Waits};
 const RUNNING: u64 = 1 << 0;
 const NOTIFIED: u64 = 1 << 1;
 const LIVE: u64 = 1 << 2;
+const UNWOKEN: u64 = 1 << 3;
 const WAKERS_SHIFT: u32 = 4;
 const WAKERS_MASK: u64 = (1 << 14) - 1;
 const ONE_WAKER: u64 = 1 << WAKERS_SHIFT;
@@ -43,7 +47,7 @@ const GENERATION_MASK: u64 = (1 << 14) - 1;
 const SINCE_SHIFT: u32 = 32;
 
 /// What a poll changes: the flags and `since`.
-const STATE_BITS: u64 = RUNNING | NOTIFIED | !0 << SINCE_SHIFT;
+const STATE_BITS: u64 = RUNNING | NOTIFIED | UNWOKEN | !0 << SINCE_SHIFT;
 
 /// How often a reader tries for a copy that holds still.
 const READ_TRIES: u32 = 8;
@@ -85,6 +89,17 @@ pub(crate) struct Birth {
     pub(crate) name: u32,
     pub(crate) location: u32,
     pub(crate) future_bytes: u32,
+}
+
+/// What an enter and exit of a task's span was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Exited {
+    /// The span is none of the recorder's.
+    NotOurs,
+    Polled,
+    /// The future was dropped, so the task has ended (rule 6).
+    Dropped,
 }
 
 /// What a clone of a waker did.
@@ -209,7 +224,8 @@ impl Record {
     pub(crate) fn enter(&self, key: Key, now: Tick) -> bool {
         let entered = self
             .update(key, |word| {
-                Some(with_since(word & !NOTIFIED | RUNNING, now))
+                let unwoken = if word & NOTIFIED == 0 { UNWOKEN } else { 0 };
+                Some(with_since(word & !NOTIFIED | RUNNING | unwoken, now))
             })
             .is_ok();
         if entered {
@@ -222,14 +238,21 @@ impl Record {
     }
 
     /// A poll has returned. The caller polled the task.
-    pub(crate) fn exit(&self, key: Key, now: Tick) {
-        if let Ok(before) = self.update(key, |word| Some(with_since(word & !RUNNING, now))) {
+    pub(crate) fn exit(&self, key: Key, now: Tick) -> Exited {
+        let left = |word: u64| Some(with_since(word & !(RUNNING | UNWOKEN), now));
+        if let Ok(before) = self.update(key, left) {
             let busy = self.busy_ticks.load(Ordering::Relaxed);
             // The threads that publish the time may do so in the wrong order.
             let poll = (now.wrapping_sub(since(before)) as i32).max(0) as u32;
             self.busy_ticks
                 .store(busy.wrapping_add(poll), Ordering::Relaxed);
+            // The wakers of a `block_on` are not seen.
+            let unwoken = before & (UNWOKEN | NOTIFIED) == UNWOKEN;
+            if unwoken && wakers(before) == 0 && self.kind() != TaskKind::BlockOn {
+                return Exited::Dropped;
+            }
         }
+        Exited::Polled
     }
 
     /// A waker was cloned, on any thread.
@@ -491,7 +514,7 @@ mod tests {
             for stack in *stacks {
                 clone_at(&record, *stack);
             }
-            record.exit(key(), 2);
+            let _ = record.exit(key(), 2);
         }
         record
     }
@@ -536,7 +559,7 @@ mod tests {
         assert_eq!(waits(&record), []);
         record.enter(key(), 3);
         clone_at(&record, 9);
-        record.exit(key(), 4);
+        let _ = record.exit(key(), 4);
         assert_eq!(waits(&record), [(9, 1)]);
     }
 
@@ -552,10 +575,10 @@ mod tests {
         assert_eq!(state(&record), (true, false, 5));
         record.wake_by_ref(key(), 6);
         assert_eq!(state(&record), (true, true, 5), "woken while it runs");
-        record.exit(key(), 7);
+        let _ = record.exit(key(), 7);
         assert_eq!(state(&record), (false, true, 7));
         record.enter(key(), 8);
-        record.exit(key(), 9);
+        let _ = record.exit(key(), 9);
         assert_eq!(
             state(&record),
             (false, false, 9),
@@ -566,12 +589,24 @@ mod tests {
         assert_eq!(state(&record), (false, true, 10), "woken at the first wake");
         assert_eq!(record.read().unwrap().busy_ticks, 2 + 1);
         record.enter(key(), 7);
-        record.exit(key(), 5);
+        let _ = record.exit(key(), 5);
         assert_eq!(
             record.read().unwrap().busy_ticks,
             2 + 1,
             "no time is negative"
         );
+    }
+
+    #[test]
+    fn an_enter_without_a_wake_drops_the_future() {
+        let record = parked(&[&[1]]);
+        record.enter(key(), 3);
+        assert_eq!(record.exit(key(), 3), Exited::Polled, "a waker is left");
+        assert_eq!(record.wake(key(), 3), Dropped::Counted);
+        record.enter(key(), 4);
+        assert_eq!(record.exit(key(), 4), Exited::Polled, "it was woken");
+        record.enter(key(), 5);
+        assert_eq!(record.exit(key(), 5), Exited::Dropped);
     }
 
     #[test]

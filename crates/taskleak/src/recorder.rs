@@ -13,7 +13,7 @@ use tracing::span::Attributes;
 use crate::clock::{Clock, TICK, ms_between};
 use crate::key::Key;
 use crate::polls::{self, Owner, Poll};
-use crate::record::{Birth, Cloned, Copied, Dropped, MANY_WAKERS, Record, TaskKind, Tick};
+use crate::record::{Birth, Cloned, Copied, Dropped, Exited, MANY_WAKERS, Record, TaskKind, Tick};
 use crate::runtimes;
 use crate::table::Table;
 use crate::tokio_trace::{SpawnFields, WakerEvent, WakerOp};
@@ -117,14 +117,16 @@ impl Recorder {
         true
     }
 
-    /// A poll of a task has returned on this thread. Returns whether the key is one of ours.
-    pub(crate) fn exit(&self, key: Key) -> bool {
+    /// A poll of a task has returned on this thread, or the drop of its future.
+    pub(crate) fn exit(&self, key: Key) -> Exited {
         let Some(record) = self.table.get(key) else {
-            return key == Key::UNRECORDED;
+            return match key {
+                Key::UNRECORDED => Exited::Polled,
+                _ => Exited::NotOurs,
+            };
         };
         polls::pop(self.id, key);
-        record.exit(key, self.clock.now());
-        true
+        record.exit(key, self.clock.now())
     }
 
     /// Something was done to a waker of a task, on any thread.

@@ -22,6 +22,7 @@ use tracing_core::span::Current;
 
 use crate::key::Key;
 use crate::polls::{self, Owner};
+use crate::record::Exited;
 use crate::recorder::Recorder;
 use crate::tokio_trace::{Callsite, WakerEvent};
 
@@ -191,7 +192,7 @@ impl<S: Subscriber> Subscriber for TaskSubscriber<S> {
 
     fn exit(&self, id: &Id) {
         match Key::from_span_id(id.into_u64()) {
-            Some(key) if self.recorder.exit(key) => {
+            Some(key) if self.recorder.exit(key) != Exited::NotOurs => {
                 if let Some(inner_id) = self.inner_ids.get(key) {
                     self.inner.exit(&inner_id);
                 }
@@ -291,7 +292,7 @@ impl InnerIds {
 
 #[cfg(all(test, not(taskleak_loom)))]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Mutex, Once};
 
     use tracing::subscriber::with_default;
     use tracing_subscriber::filter::{FilterFn, Targets};
@@ -325,6 +326,13 @@ mod tests {
     }
 
     impl Notes {
+        /// A callsite that another thread registers at this moment is not asked about.
+        fn once_tokio_is_known() -> Notes {
+            static KNOWN: Once = Once::new();
+            KNOWN.call_once(spawn_one);
+            Notes::default()
+        }
+
         fn count(&self, part: &str) -> usize {
             let notes = self.0.lock().unwrap();
             notes.iter().filter(|note| note.contains(part)).count()
@@ -359,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_task_is_over_though_spans_made_in_it_are_open() {
-        let notes = Notes::default();
+        let notes = Notes::once_tokio_is_known();
         let registry = Registry::default().with(notes.clone());
         let (subscriber, detector) = Detector::builder().wrap(registry);
         with_default(subscriber, || {
@@ -380,7 +388,7 @@ mod tests {
 
     #[test]
     fn what_is_not_tokios_reaches_the_wrapped_subscriber() {
-        let notes = Notes::default();
+        let notes = Notes::once_tokio_is_known();
         let targets = Targets::new().with_target("shop", tracing::Level::INFO);
         let registry = Registry::default().with(notes.clone().with_filter(targets.clone()));
         let (subscriber, detector) = Detector::builder().wrap(registry);
@@ -394,7 +402,7 @@ mod tests {
 
     #[test]
     fn tokios_own_reach_a_subscriber_that_wants_them() {
-        let notes = Notes::default();
+        let notes = Notes::once_tokio_is_known();
         let registry = Registry::default().with(notes.clone());
         let (subscriber, detector) = Detector::builder().wrap(registry);
         with_default(subscriber, spawn_one);
@@ -416,7 +424,7 @@ mod tests {
 
     #[test]
     fn the_wrapped_subscriber_is_found_and_reloads() {
-        let notes = Notes::default();
+        let notes = Notes::once_tokio_is_known();
         let (filter, handle) =
             reload::Layer::new(FilterFn::new((|_| false) as fn(&Metadata<'_>) -> bool));
         let registry = Registry::default().with(notes.clone().with_filter(filter));

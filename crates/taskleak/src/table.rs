@@ -291,7 +291,7 @@ mod model {
     use loom::thread;
 
     use super::*;
-    use crate::record::{Cloned, Copied, Dropped};
+    use crate::record::{Cloned, Copied, Dropped, Exited};
 
     fn explore(check: impl Fn() + Sync + Send + 'static) {
         let mut model = loom::model::Builder::new();
@@ -314,7 +314,7 @@ mod model {
             Cloned::After(alive) => record.note_wait(alive, None),
             Cloned::Gone => panic!("the task has not ended"),
         }
-        record.exit(key, now + 1);
+        assert_eq!(record.exit(key, now + 1), Exited::Polled);
     }
 
     /// What is read belongs to one task alone.
