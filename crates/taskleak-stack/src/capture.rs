@@ -84,8 +84,8 @@ impl std::fmt::Display for Missed {
 /// Captures the stack of the caller, up to `bound`. `may_unwind` is asked only if the stack was
 /// not seen before at this call.
 ///
-/// The first frame is the caller's. Costs some 20 ns for a known stack of 20 frames, some
-/// 200 ns for a new one (measured by `cargo bench -p taskleak-bench`).
+/// The first frame is the caller's. A known stack of 24 frames takes some 50 ns, a new one is
+/// unwound (`cargo test --release -p taskleak-stack --test stack -- --ignored --nocapture`).
 ///
 /// # Errors
 ///

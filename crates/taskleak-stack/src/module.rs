@@ -2,7 +2,8 @@
 //! information.
 //!
 //! Rules:
-//! 1. The loader is asked on the detector's thread, and once at first use; never by a capture.
+//! 1. The loader is asked by [`refresh_modules`], which the detector calls before it captures
+//!    anything and on its own thread after that. A capture asks it if nobody has before.
 //! 2. The executable is never unloaded, so its unwind information is borrowed where it is
 //!    mapped. That of a shared object is copied while the loader's lock is held: a `dlclose`
 //!    later must not make a capture read unmapped memory.

@@ -16,8 +16,9 @@ thread_local! {
 pub(crate) fn stack() -> Range<usize> {
     let (low, high) = BOUNDS.get().unwrap_or_else(|| {
         let bounds = ask();
-        BOUNDS.set(Some(bounds));
-        bounds
+        // One that could not be had (no file descriptor was left, say) is asked for again.
+        BOUNDS.set(bounds);
+        bounds.unwrap_or_default()
     });
     low..high
 }
@@ -47,13 +48,13 @@ pub(crate) fn not_nested<T>(capture: impl FnOnce() -> T) -> Option<T> {
     Some(capture())
 }
 
-fn ask() -> (usize, usize) {
+fn ask() -> Option<(usize, usize)> {
     // SAFETY: the attributes are initialized by `pthread_getattr_np` if it returns 0, read by
     // `pthread_attr_getstack`, and destroyed once; `pthread_self` is this live thread.
     unsafe {
         let mut attributes = std::mem::zeroed();
         if libc::pthread_getattr_np(libc::pthread_self(), &raw mut attributes) != 0 {
-            return (0, 0);
+            return None;
         }
         let mut low = std::ptr::null_mut();
         let mut size = 0;
@@ -61,9 +62,9 @@ fn ask() -> (usize, usize) {
             libc::pthread_attr_getstack(&raw const attributes, &raw mut low, &raw mut size);
         libc::pthread_attr_destroy(&raw mut attributes);
         if failed != 0 {
-            return (0, 0);
+            return None;
         }
-        (low as usize, low as usize + size)
+        Some((low as usize, low as usize + size))
     }
 }
 

@@ -366,6 +366,7 @@ fn cost_of_a_capture() {
         for _ in 0..1_000_000 {
             frames = addresses(leaf(Bound::THREAD).unwrap()).len();
         }
-        println!("known, {frames} frames: {:?}", start.elapsed() / 1_000_000);
+        let took = start.elapsed() / 1_000_000;
+        println!("known, {frames} frames: {took:?}, {:?}", counters());
     });
 }

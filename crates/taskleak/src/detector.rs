@@ -67,7 +67,7 @@ impl Detector {
 
     /// Every task of the process now, grouped.
     ///
-    /// Takes time in proportion to the tasks (about 0.2 µs each) and holds none of them up;
+    /// Takes time in proportion to the tasks (about 0.1 µs each) and holds none of them up;
     /// the first one also reads the debug info of the executable, which takes up to seconds
     /// for a large one. Stacks are symbolized on a thread of the detector's own, while the
     /// caller waits: in async code, call it in `spawn_blocking`.

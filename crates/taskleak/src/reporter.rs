@@ -41,18 +41,35 @@ pub(crate) fn snapshot(shared: &Shared, scope: &Scope<'_>) -> Snapshot {
         return take(shared, scope, verified.err());
     }
     thread::scope(|threads| {
-        let verified = verified.clone();
+        let not_recording = verified.clone().err();
         let job = move || {
             polls::belong_to_detector();
-            take(shared, scope, verified.err())
+            take(shared, scope, not_recording)
         };
         let thread = thread::Builder::new().name("taskleak-snapshot".into());
-        thread
-            .spawn_scoped(threads, job)
-            .ok()
-            .and_then(|thread| thread.join().ok())
+        match thread.spawn_scoped(threads, job) {
+            Ok(thread) => thread.join().unwrap_or_else(|_| failed(shared)),
+            // Without a thread to be had: better on this one than not at all.
+            Err(_) => take(shared, scope, verified.err()),
+        }
     })
-    .unwrap_or_else(|| take(shared, scope, verified.err()))
+}
+
+/// What a snapshot that panicked gives: the panic is not the caller's.
+fn failed(shared: &Shared) -> Snapshot {
+    let mut health = Health::default();
+    health.problems = vec!["the snapshot failed: its thread panicked".to_owned()];
+    let meta = Meta {
+        taken_at: SystemTime::now(),
+        uptime_ms: shared.recorder.clock.uptime().as_millis() as u64,
+        process: process(),
+        health,
+        modules: Vec::new(),
+        spawned: 0,
+        unknown: 0,
+        runtimes: Vec::new(),
+    };
+    Grouper::new(false).finish(&mut *shared.reporter.lock(), meta)
 }
 
 fn take(shared: &Shared, scope: &Scope<'_>, not_recording: Option<NotRecording>) -> Snapshot {
@@ -91,6 +108,8 @@ fn take(shared: &Shared, scope: &Scope<'_>, not_recording: Option<NotRecording>)
 pub(crate) struct Reporter {
     symbolizer: Symbolizer,
     stacks: HashMap<u32, Arc<ResolvedStack>>,
+    loaded: Arc<[taskleak_stack::Module]>,
+    /// The same, as the profile has them.
     modules: Vec<Module>,
 }
 
@@ -99,6 +118,7 @@ impl Reporter {
         Reporter {
             symbolizer: Symbolizer::new(),
             stacks: HashMap::new(),
+            loaded: Arc::new([]),
             modules: Vec::new(),
         }
     }
@@ -106,8 +126,9 @@ impl Reporter {
     fn refresh(&mut self) {
         taskleak_stack::refresh_modules();
         let loaded = taskleak_stack::modules();
-        if loaded.len() != self.modules.len() {
+        if !Arc::ptr_eq(&loaded, &self.loaded) {
             self.modules = loaded.iter().map(module).collect();
+            self.loaded = loaded;
         }
         if self.stacks.len() > MAX_RESOLVED {
             self.stacks.clear();

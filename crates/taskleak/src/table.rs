@@ -2,7 +2,7 @@
 //! snapshot at any time.
 //!
 //! Rules:
-//! 1. Nothing here blocks. Chunks of records are allocated as the number of tasks grows and
+//! 1. Nothing here takes a lock. Chunks of records are allocated as the number of tasks grows and
 //!    kept for the next tasks; a slot in use never moves.
 //! 2. A free slot is on exactly one free list. There are several so that threads do not meet;
 //!    who finds its own empty takes from the others before it takes a fresh slot, so the table
