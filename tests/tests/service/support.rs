@@ -26,11 +26,29 @@ pub(crate) fn detector() -> &'static Detector {
     &DETECTOR
 }
 
-/// The address of the detector's endpoint.
+/// The address of an endpoint of the detector that is this test's own, so that what one test
+/// asks takes nothing from another.
 pub(crate) fn endpoint() -> SocketAddr {
-    static SERVER: LazyLock<Server> =
-        LazyLock::new(|| detector().serve("127.0.0.1:0").expect("a port is free"));
-    SERVER.local_addr()
+    thread_local! {
+        static SERVER: OwnServer = OwnServer(Some(server()));
+    }
+    SERVER.with(|server| server.0.as_ref().expect("it runs").local_addr())
+}
+
+/// A further endpoint.
+pub(crate) fn server() -> Server {
+    detector().serve("127.0.0.1:0").expect("a port is free")
+}
+
+/// Ends with the thread of its test.
+struct OwnServer(Option<Server>);
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        if let Some(server) = self.0.take() {
+            server.stop();
+        }
+    }
 }
 
 /// A watched runtime with two workers; each test takes a name of its own.

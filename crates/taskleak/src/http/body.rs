@@ -177,12 +177,21 @@ impl ChunkWriter {
     /// Sends what is left.
     pub(super) fn finish(mut self) {
         let rest = Bytes::from(std::mem::take(&mut self.buffer));
-        let _reader_is_gone = self.send(Chunk::Last(rest));
+        self.end(Chunk::Last(rest));
     }
 
     /// Ends the answer with an error instead.
     pub(super) fn fail(self, error: RenderError) {
-        let _reader_is_gone = self.send(Chunk::Failed(error));
+        self.end(Chunk::Failed(error));
+    }
+
+    fn end(self, chunk: Chunk) {
+        let ChunkWriter { to, place, .. } = self;
+        if let Ok(room) = room(&to, &place) {
+            // Who reads the end may ask again at once: the place is free by then.
+            drop(place);
+            room.send(chunk);
+        }
     }
 
     fn send_buffer(&mut self) -> io::Result<()> {
@@ -190,22 +199,23 @@ impl ChunkWriter {
             return Ok(());
         }
         let chunk = Bytes::from(std::mem::take(&mut self.buffer));
-        self.send(Chunk::Some(chunk))
+        room(&self.to, &self.place)?.send(Chunk::Some(chunk));
+        Ok(())
     }
+}
 
-    fn send(&self, mut chunk: Chunk) -> io::Result<()> {
-        loop {
-            chunk = match self.to.try_send(chunk) {
-                Ok(()) => {
-                    self.place.goes_on();
-                    return Ok(());
-                }
-                Err(TrySendError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
-                Err(TrySendError::Full(chunk)) => chunk,
-            };
-            self.place.held_up()?;
-            thread::sleep(LOOK_EVERY);
+/// Waits until the reader has room for a chunk.
+fn room<'a>(to: &'a mpsc::Sender<Chunk>, place: &Place) -> io::Result<mpsc::Permit<'a, Chunk>> {
+    loop {
+        match to.try_reserve() {
+            Ok(room) => {
+                place.goes_on();
+                return Ok(room);
+            }
+            Err(TrySendError::Closed(())) => return Err(io::ErrorKind::BrokenPipe.into()),
+            Err(TrySendError::Full(())) => place.held_up()?,
         }
+        thread::sleep(LOOK_EVERY);
     }
 }
 
