@@ -52,10 +52,15 @@ impl Crowd {
         let watched = (0..further).map(|_| {
             watch.longest_gap();
             let took = self.snapshot(detector)?;
-            let during = watch.longest_gap();
+            let snapshot = watch.longest_gap();
+            spin(took);
+            let busy_thread = watch.longest_gap();
             thread::sleep(took);
-            let without = watch.longest_gap();
-            Ok(Gaps { during, without })
+            Ok(Gaps {
+                snapshot,
+                busy_thread,
+                neither: watch.longest_gap(),
+            })
         });
         Ok(Snapshots {
             first,
@@ -98,6 +103,14 @@ async fn wait(begun: Arc<AtomicUsize>) {
     // The task holds the sender itself, so the channel never closes.
     let (_sender, receiver) = oneshot::channel::<()>();
     let _never = receiver.await;
+}
+
+/// Keeps a thread of its own busy, as a snapshot does.
+fn spin(time: Duration) {
+    let start = Instant::now();
+    thread::scope(|threads| {
+        threads.spawn(|| while start.elapsed() < time {});
+    });
 }
 
 /// A task that does nothing but yield, and notes how long it has to wait for its next turn.

@@ -44,9 +44,13 @@ pub(crate) struct Snapshots {
 /// The longest times between two turns of a task that yields all the while.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Gaps {
-    pub(crate) during: Duration,
-    /// In a time as long as the snapshot's, without one.
-    pub(crate) without: Duration,
+    /// During a snapshot.
+    pub(crate) snapshot: Duration,
+    /// While a thread that has nothing to do with tokio was as busy for as long: what the kernel
+    /// keeps the task waiting for.
+    pub(crate) busy_thread: Duration,
+    /// In as long a time, with neither.
+    pub(crate) neither: Duration,
 }
 
 /// An answer of the endpoint.

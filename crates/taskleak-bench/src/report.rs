@@ -195,12 +195,17 @@ fn snapshots(size: &Size, table: &mut Table) -> Result<(), Error> {
     ]);
     table.push([
         "longest gap of a task that yields, during a snapshot".to_owned(),
-        gaps(|gaps| gaps.during),
-        "as without".to_owned(),
+        gaps(|gaps| gaps.snapshot),
+        "as beside any thread".to_owned(),
     ]);
     table.push([
-        "… without one, for as long".to_owned(),
-        gaps(|gaps| gaps.without),
+        "… beside a thread that spins for as long".to_owned(),
+        gaps(|gaps| gaps.busy_thread),
+        NO_TARGET.to_owned(),
+    ]);
+    table.push([
+        "… with neither".to_owned(),
+        gaps(|gaps| gaps.neither),
         NO_TARGET.to_owned(),
     ]);
     Ok(())
