@@ -39,7 +39,6 @@ fn a_wrong_request_is_told_what_is_allowed() {
         check("GET", &format!("/debug/tasks?{query}"), 400, told);
         check("GET", &format!("/debug/tasks/1?{query}"), 400, told);
         check("GET", &format!("/debug/pprof/tasks?{query}"), 400, told);
-        // HEAD has no body to check.
     };
     bad(
         "format=xml",
@@ -97,6 +96,8 @@ fn a_wrong_request_is_told_what_is_allowed() {
         let answer = check(method, "/debug/tasks", 405, &[method, "GET, HEAD"]);
         assert_eq!(answer.header("allow"), "GET, HEAD");
     }
+    check("OPTIONS", "*", 405, &["OPTIONS"]);
+    check("CONNECT", "localhost:80", 405, &["CONNECT"]);
     let answer = check(
         "PUT",
         "/debug/pprof/symbol",

@@ -18,8 +18,8 @@ pub(super) struct Limits {
     pub(super) write_stalled: Duration,
     /// Answers rendered at once; a further request gets 503.
     pub(super) renders: usize,
-    /// A rendering that its reader holds up for so long gives its place to a request that
-    /// finds no other.
+    /// A rendering that its reader has held up for so long, all in all, gives its place to a
+    /// request that finds no other.
     pub(super) render_held_up: Duration,
     /// A rendering that its reader holds up for so long ends, be its place wanted or not.
     pub(super) render_stalled: Duration,

@@ -3,8 +3,8 @@
 //! Rules:
 //! 1. A place is taken at once or not at all; nobody waits for one.
 //! 2. Who has a place says when its reader holds it up and when it goes on.
-//! 3. A place that has been held up for long goes to the next who finds no other. Its former
-//!    holder is told when it next asks.
+//! 3. A place that was held up for long, in one or in all, goes to the next who finds no other.
+//!    Its former holder is told when it next asks.
 
 use std::io;
 use std::sync::Arc;
@@ -31,9 +31,16 @@ pub(super) struct Place {
 
 #[derive(Debug, Default)]
 struct Holder {
-    held_up_since: Mutex<Option<Instant>>,
+    held_up: Mutex<HeldUp>,
     /// Another one has its place.
     replaced: AtomicBool,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct HeldUp {
+    since: Option<Instant>,
+    /// How long it was before `since`.
+    before: Duration,
 }
 
 impl Places {
@@ -66,9 +73,9 @@ impl Places {
     }
 
     fn longest_held_up(&self, taken: &[Arc<Holder>]) -> Option<usize> {
-        let held_up = |holder: &Holder| holder.held_up().unwrap_or_default();
-        let (at, longest) = taken.iter().enumerate().max_by_key(|(_, h)| held_up(h))?;
-        (held_up(longest) >= self.limits.render_held_up).then_some(at)
+        let times = taken.iter().map(|holder| holder.held_up.lock().in_all());
+        let (at, longest) = times.enumerate().max_by_key(|(_, time)| *time)?;
+        (longest >= self.limits.render_held_up).then_some(at)
     }
 }
 
@@ -79,13 +86,10 @@ impl Place {
     ///
     /// Of kind `TimedOut`, once the place is another's or the reader has had time enough.
     pub(super) fn held_up(&self) -> io::Result<()> {
-        let since = *self
-            .holder
-            .held_up_since
-            .lock()
-            .get_or_insert_with(Instant::now);
+        let now = Instant::now();
+        let since = *self.holder.held_up.lock().since.get_or_insert(now);
         let replaced = self.holder.replaced.load(Ordering::Acquire);
-        if replaced || since.elapsed() >= self.of.limits.render_stalled {
+        if replaced || now - since >= self.of.limits.render_stalled {
             return Err(io::ErrorKind::TimedOut.into());
         }
         Ok(())
@@ -93,7 +97,11 @@ impl Place {
 
     /// The reader has taken something.
     pub(super) fn goes_on(&self) {
-        *self.holder.held_up_since.lock() = None;
+        let mut held_up = self.holder.held_up.lock();
+        *held_up = HeldUp {
+            since: None,
+            before: held_up.in_all(),
+        };
     }
 }
 
@@ -104,9 +112,9 @@ impl Drop for Place {
     }
 }
 
-impl Holder {
-    fn held_up(&self) -> Option<Duration> {
-        self.held_up_since.lock().map(|since| since.elapsed())
+impl HeldUp {
+    fn in_all(&self) -> Duration {
+        self.before + self.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 }
 
@@ -151,12 +159,23 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_goes_on_stays() {
+    fn a_place_that_was_never_held_up_stays() {
         let places = places(Duration::from_nanos(1), NEVER);
         let (a, _b) = (places.take().unwrap(), places.take().unwrap());
-        a.held_up().unwrap();
         a.goes_on();
         assert!(places.take().is_none());
+    }
+
+    #[test]
+    fn what_held_it_up_before_counts() {
+        let places = places(Duration::from_nanos(1), NEVER);
+        let (a, _b) = (places.take().unwrap(), places.take().unwrap());
+        while a.holder.held_up.lock().before.is_zero() {
+            a.held_up().unwrap();
+            a.goes_on();
+        }
+        assert!(places.take().is_some());
+        assert_eq!(a.held_up().unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]
