@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod allow;
 pub mod group;
 mod hide;
 mod name;

@@ -225,7 +225,7 @@ impl Query {
             "full" => self.full = number(value, 0, 1)? == 1,
             "seconds" => self.seconds = Some(number(value, 1, 300)? as u16),
             "state" => self.state = Some(*State::ALL.iter().find(|s| alike(s.word(), value))?),
-            "wait" => self.wait = Some(*Wait::ALL.iter().find(|w| alike(w.word(), value))?),
+            "wait" => self.wait = Some(wait(value)?),
             "name" => self.name = Some(text(value)?),
             "runtime" => self.runtime = Some(text(value)?),
             "function" => self.function = Some(text(value)?),
@@ -301,7 +301,7 @@ fn decode(part: &str) -> Result<String, QueryError> {
 }
 
 /// What was asked, fit for one line of an error.
-fn quoted(asked: &str) -> String {
+pub(crate) fn quoted(asked: &str) -> String {
     const MOST: usize = 60;
     match asked.char_indices().nth(MOST) {
         Some((end, _)) => format!("{:?}…", &asked[..end]),
@@ -313,13 +313,18 @@ fn format(word: &str) -> Option<Format> {
     Format::ALL.into_iter().find(|format| format.word() == word)
 }
 
+/// The wait of this word.
+pub(crate) fn wait(word: &str) -> Option<Wait> {
+    Wait::ALL.into_iter().find(|wait| alike(wait.word(), word))
+}
+
 /// `chan_receive` and `IO-WAIT` are the words `chan receive` and `IO wait`.
 fn alike(word: &str, given: &str) -> bool {
     let plain = |text: &str| text.to_ascii_lowercase().replace(['_', '-'], " ");
     plain(word) == plain(given)
 }
 
-fn number(digits: &str, least: u64, most: u64) -> Option<u64> {
+pub(crate) fn number(digits: &str, least: u64, most: u64) -> Option<u64> {
     let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
     let number = digits.parse().ok().filter(|_| all_digits)?;
     (least..=most).contains(&number).then_some(number)
