@@ -14,5 +14,6 @@ pub mod render;
 pub mod resolve;
 pub mod snapshot;
 mod tasks;
+pub mod trend;
 mod wait;
 mod words;
