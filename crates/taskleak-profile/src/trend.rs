@@ -137,6 +137,11 @@ impl Trend {
         self.history.push(at_ms, count);
     }
 
+    /// No count was pushed, or all were zero for a window.
+    pub fn is_empty(&self) -> bool {
+        self.recent.samples.is_empty()
+    }
+
     /// How the count grows; `None` if it doesn't.
     pub fn growth(&self) -> Option<Growth> {
         SPANS.iter().find_map(|&windows| self.growth_over(windows))
