@@ -30,6 +30,9 @@ pub const MAX_CELLS: usize = 1 << 14;
 /// The oldest tasks of a group that facts are asked of.
 const OLDEST: usize = 16;
 
+/// Nothing is foretold beyond 30 days.
+const FORECAST_MS: f64 = 30.0 * 86_400_000.0;
+
 /// What tasks are counted, and what they are held against.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -489,7 +492,7 @@ impl Watched {
     fn forecast(&self, growth: &Growth, settings: &Settings, look: &impl Look) -> Option<Forecast> {
         let in_ms = |tasks: f64| {
             let ms = tasks / growth.per_minute * 60_000.0;
-            (ms.is_finite() && ms >= 0.0).then_some(ms as u64)
+            (0.0..=FORECAST_MS).contains(&ms).then_some(ms as u64)
         };
         if let Some(limit) = settings.count_limit {
             let more = limit.checked_sub(self.count).filter(|more| *more > 0)?;
