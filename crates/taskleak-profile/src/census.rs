@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::group::{self, Key};
+use crate::group::{self, ByKey, Key};
 use crate::raw::{Origin, RawTask, Source};
 use crate::rules::Rules;
 use crate::snapshot::{Group, GroupId, Kind, State, Verdict, Wait};
@@ -171,7 +171,7 @@ pub struct Census {
     settings: Settings,
     cells: Vec<Cell>,
     free: Vec<CellId>,
-    places: HashMap<Key, CellId>,
+    places: ByKey<CellId>,
     groups: HashMap<GroupId, Watched>,
     crowded_out: u64,
 }
@@ -231,7 +231,7 @@ impl Census {
             settings,
             cells: Vec::new(),
             free: Vec::new(),
-            places: HashMap::new(),
+            places: ByKey::default(),
             groups: HashMap::new(),
             crowded_out: 0,
         }
@@ -375,7 +375,7 @@ impl Census {
         }
     }
 
-    fn findings(&self, verdicts: &HashMap<GroupId, Judged>) -> HashMap<Key, Finding> {
+    fn findings(&self, verdicts: &HashMap<GroupId, Judged>) -> ByKey<Finding> {
         let accused = self.cells.iter().filter(|cell| cell.count > 0);
         let found = accused.filter_map(|cell| {
             let judged = verdicts.get(&cell.group)?;
@@ -566,7 +566,7 @@ fn function(stack: u32, source: &mut impl Source) -> String {
 /// What a sweep found: which tasks have a verdict.
 #[derive(Debug, Clone, Default)]
 pub struct Findings {
-    by_key: HashMap<Key, Finding>,
+    by_key: ByKey<Finding>,
     accused: Vec<Accused>,
     crowded_out: u64,
 }

@@ -69,7 +69,7 @@ pub struct Meta {
 
 /// Takes tasks one by one and makes a [`Snapshot`] of them.
 pub struct Grouper {
-    places: HashMap<Key, u32, BuildHasherDefault<FastHasher>>,
+    places: ByKey<u32>,
     groups: Vec<RawGroup>,
     /// `group` of a row is a place in `groups`.
     rows: Option<Vec<Row>>,
@@ -636,10 +636,13 @@ impl Fnv {
     }
 }
 
+/// Something for each [`Key`].
+pub(crate) type ByKey<T> = HashMap<Key, T, BuildHasherDefault<FastHasher>>;
+
 /// The hash of rustc's own tables: a multiplication a word. Its keys are ids that the detector
 /// gave out, so nobody can choose them to collide.
 #[derive(Default)]
-struct FastHasher(u64);
+pub(crate) struct FastHasher(u64);
 
 impl FastHasher {
     fn word(&mut self, word: u64) {
