@@ -21,7 +21,7 @@ use crate::resolve::ResolvedStack;
 use crate::rules::Rules;
 use crate::snapshot::{
     Group, GroupId, Health, Kind, Module, Process, Runtime, SCHEMA, Snapshot, SourceLocation,
-    Spread, Stack, State, Tasks, Totals, Verdict, Wait,
+    Spread, Stack, State, Sweeps, Tasks, Totals, Verdict, Wait,
 };
 use crate::tasks::Row;
 
@@ -57,6 +57,8 @@ pub struct Meta {
     pub process: Process,
     /// Whether the detector records, and what it could not record.
     pub health: Health,
+    /// What the watchdog has done.
+    pub watchdog: Option<Sweeps>,
     /// The runtimes that were built with `build_watched`.
     pub runtimes: Vec<Runtime>,
     /// The executable and shared objects that addresses of frames lie in.
@@ -127,6 +129,7 @@ impl Grouper {
             uptime_ms: meta.uptime_ms,
             process: meta.process,
             health: meta.health,
+            watchdog: meta.watchdog,
             totals,
             runtimes: meta.runtimes,
             groups,
@@ -692,6 +695,7 @@ mod tests {
             uptime_ms: 1,
             process: Process::default(),
             health: Health::default(),
+            watchdog: None,
             runtimes: Vec::new(),
             modules: Vec::new(),
             spawned: 9,

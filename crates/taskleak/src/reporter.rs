@@ -15,7 +15,7 @@ use taskleak_profile::group::{Grouper, Meta};
 use taskleak_profile::raw::{RawFrame, RawSymbol, RawTask, Source};
 use taskleak_profile::resolve::ResolvedStack;
 use taskleak_profile::snapshot::{
-    Health, Kind, Module, Process, Runtime, Snapshot, SourceLocation,
+    Health, Kind, Module, Process, Runtime, Snapshot, SourceLocation, Sweeps,
 };
 use taskleak_stack::{Missed, StackId, Symbolizer};
 
@@ -70,6 +70,7 @@ fn failed(shared: &Shared) -> Snapshot {
         spawned: 0,
         unknown: 0,
         runtimes: Vec::new(),
+        watchdog: None,
     };
     let source = &mut OneByOne::new(&shared.reporter);
     Grouper::new(false).finish(source, &Findings::default(), &shared.rules, meta)
@@ -98,6 +99,7 @@ fn take(shared: &Shared, scope: &Scope<'_>, not_recording: Option<NotRecording>)
         modules: source.modules(),
         spawned,
         unknown: alive.saturating_sub(recorded),
+        watchdog: shared.sweeps(),
         runtimes,
     };
     let mut snapshot = grouper.finish(&mut source, &findings, &shared.rules, meta);
@@ -244,6 +246,16 @@ impl Shared {
         watched.iter().map(|watched| watched.report()).collect()
     }
 
+    fn sweeps(&self) -> Option<Sweeps> {
+        let swept = self.swept.lock();
+        let ended = swept.ended?;
+        let mut sweeps = Sweeps::default();
+        sweeps.count = swept.count;
+        sweeps.last_ms = ended.elapsed().as_millis() as u64;
+        sweeps.took_us = swept.took.as_micros() as u64;
+        Some(sweeps)
+    }
+
     fn health(&self, not_recording: Option<NotRecording>) -> Health {
         let mut health = Health::default();
         health.recording = not_recording.is_none();
@@ -269,7 +281,7 @@ impl Shared {
             ),
             (
                 "verdicts: tasks left for a later sweep",
-                self.left_unplaced.load(Ordering::Relaxed),
+                self.swept.lock().left_unplaced,
             ),
             (
                 "verdicts: reports nobody was told of",
