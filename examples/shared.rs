@@ -3,15 +3,16 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use taskleak::{CONSOLE_ADDRESS, Detector};
+use taskleak::{CONSOLE_ADDRESS, Detector, Report};
 
-/// Installs the detector, with tokio-console's server beside it if asked for.
+/// Installs the detector, which tells of verdicts on the standard error, with tokio-console's
+/// server beside it if asked for.
 ///
 /// # Errors
 ///
 /// Those of [`taskleak::Builder::install`].
 pub fn install(console: bool) -> Result<Detector, Box<dyn Error>> {
-    let builder = Detector::builder();
+    let builder = Detector::builder().on_verdict(tell);
     Ok(if console {
         builder.console(CONSOLE_ADDRESS).install()?
     } else {
@@ -19,10 +20,29 @@ pub fn install(console: bool) -> Result<Detector, Box<dyn Error>> {
     })
 }
 
+/// A service with a `tracing` subscriber needs no callback: verdicts are events there.
+fn tell(report: &Report) {
+    let (change, group) = (report.change.word(), &report.group);
+    let Some(verdict) = &group.verdict else {
+        return;
+    };
+    eprintln!(
+        "{change}: {} tasks, leak {}: {} in {}",
+        group.count,
+        verdict.level,
+        group.doing(),
+        group.waiting_in()
+    );
+    for fact in &verdict.evidence {
+        eprintln!("    {fact}");
+    }
+}
+
 /// Says what to open.
 pub fn print_addresses(endpoint: std::net::SocketAddr, console: bool) {
     println!("the tasks, grouped:   curl http://{endpoint}/debug/tasks");
     println!("each task:            curl http://{endpoint}/debug/tasks?debug=2");
+    println!("leaks, as it judges:  curl http://{endpoint}/debug/leaks");
     println!("as JSON:              curl http://{endpoint}/debug/tasks?format=json");
     println!("go tool pprof -top    http://{endpoint}/debug/pprof/tasks");
     if console {

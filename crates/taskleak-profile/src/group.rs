@@ -8,22 +8,43 @@
 //! 3. A group's id is made of what is read (identities of stacks, kind, name, state, runtime,
 //!    place of the spawn), never of an id or an address of this run.
 //! 4. Only a waiting task has waits: stacks of a task that runs or was woken are of its past.
+//! 5. A group has the verdict of the tasks in it: what [`Findings`] say of its raw groups.
 
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::census::Findings;
 use crate::raw::{MAX_WAITS, RawTask, Source};
 use crate::resolve::ResolvedStack;
+use crate::rules::Rules;
 use crate::snapshot::{
     Group, GroupId, Health, Kind, Module, Process, Runtime, SCHEMA, Snapshot, SourceLocation,
-    Spread, Stack, State, Tasks, Totals, Wait,
+    Spread, Stack, State, Tasks, Totals, Verdict, Wait,
 };
 use crate::tasks::Row;
 
 /// The most ids that a group lists.
 pub const LISTED_TASKS: usize = 100;
+
+/// In [`Group::allowed`]: its tasks were spawned in `taskleak::daemon`.
+const DAEMON: &str = "taskleak::daemon";
+
+/// The group that this task alone would be.
+pub(crate) fn of_one(task: &RawTask, source: &mut impl Source) -> Group {
+    let (key, unexplained) = Key::of(task);
+    let mut raw = RawGroup::new(key);
+    raw.add(task, unexplained);
+    let read = Lookup::new(source).read(&key);
+    let merged = Merged {
+        id: read.id(),
+        read,
+        verdict: None,
+        raw,
+    };
+    merged.finish()
+}
 
 /// What a snapshot holds beside its tasks.
 #[derive(Debug, Clone)]
@@ -77,14 +98,23 @@ impl Grouper {
         }
     }
 
-    /// Resolves, merges and sorts the groups.
-    pub fn finish(self, source: &mut impl Source, meta: Meta) -> Snapshot {
+    /// Resolves, merges and sorts the groups; `findings` judge them, `rules` allow them.
+    pub fn finish(
+        self,
+        source: &mut impl Source,
+        findings: &Findings,
+        rules: &Rules,
+        meta: Meta,
+    ) -> Snapshot {
         let Self {
             groups: raw, rows, ..
         } = self;
-        let (merged, places) = merge(raw, &mut Lookup::new(source));
+        let (merged, places) = merge(raw, findings, &mut Lookup::new(source));
         let tasks = rows.map_or_else(Tasks::default, |rows| tasks(rows, &places, &merged));
-        let mut groups: Vec<Group> = merged.into_iter().map(Merged::finish).collect();
+        let mut groups: Vec<Group> = merged
+            .into_iter()
+            .map(|merged| rules.applied(merged.finish()))
+            .collect();
         groups.sort_unstable_by(|a, b| b.count.cmp(&a.count).then(a.id.cmp(&b.id)));
         let totals = Totals {
             spawned: meta.spawned,
@@ -148,7 +178,7 @@ fn packed(task: &RawTask, group: u32) -> Row {
     }
 }
 
-fn tasks(mut rows: Vec<Row>, places: &[u32], merged: &[Merged]) -> Tasks {
+fn tasks(mut rows: Vec<Row>, places: &[u32], merged: &[Merged<'_>]) -> Tasks {
     for row in &mut rows {
         row.group = places[row.group as usize];
     }
@@ -163,7 +193,7 @@ fn tasks(mut rows: Vec<Row>, places: &[u32], merged: &[Merged]) -> Tasks {
 
 /// What tasks of one raw group have in common, as ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
+pub(crate) struct Key {
     created: u32,
     name: u32,
     spawned_at: u32,
@@ -173,6 +203,7 @@ struct Key {
     kind: Kind,
     state: State,
     wakers: Wakers,
+    daemon: bool,
 }
 
 /// How much of a task's wakers is known.
@@ -190,7 +221,7 @@ enum Wakers {
 
 impl Key {
     /// With how many wakers no stack explains.
-    fn of(task: &RawTask) -> (Self, u32) {
+    pub(crate) fn of(task: &RawTask) -> (Self, u32) {
         let mut key = Self {
             created: task.created,
             name: task.name,
@@ -200,11 +231,12 @@ impl Key {
             kind: task.kind,
             state: task.state,
             wakers: Wakers::Unseen,
+            daemon: task.daemon,
         };
         if task.state != State::Waiting || task.kind == Kind::BlockOn {
             return (key, 0);
         }
-        if task.wakers == Some(0) {
+        if task.wakers == Some(0) && task.lost_ms.is_none() {
             key.wakers = Wakers::Gone;
             return (key, 0);
         }
@@ -212,6 +244,10 @@ impl Key {
         key.waits[..given].copy_from_slice(&task.waits[..given]);
         let unexplained = unexplained(task, &key.waits[..given]);
         key.waits.sort_unstable();
+        if task.wakers == Some(0) {
+            key.wakers = Wakers::Gone;
+            return (key, 0);
+        }
         key.wakers = match (task.wakers, unexplained) {
             (_, 1..) => Wakers::Partly,
             (Some(_), 0) => Wakers::Explained,
@@ -358,24 +394,33 @@ fn unpack_time(packed: u32) -> u64 {
 }
 
 /// Merges raw groups that read the same. Also the place in the result of each raw group.
-fn merge<S: Source>(raw: Vec<RawGroup>, lookup: &mut Lookup<'_, S>) -> (Vec<Merged>, Vec<u32>) {
+fn merge<'a, S: Source>(
+    raw: Vec<RawGroup>,
+    findings: &'a Findings,
+    lookup: &mut Lookup<'_, S>,
+) -> (Vec<Merged<'a>>, Vec<u32>) {
     let mut in_order: Vec<(usize, RawGroup)> = raw.into_iter().enumerate().collect();
     // The frames shown for merged groups are those of the oldest task, in whatever order tasks
     // were pushed.
     in_order.sort_by_key(|(_, group)| group.smallest_id());
     let mut by_id: HashMap<GroupId, usize> = HashMap::new();
-    let mut merged: Vec<Merged> = Vec::new();
+    let mut merged: Vec<Merged<'a>> = Vec::new();
     let mut places = vec![0; in_order.len()];
     for (place, group) in in_order {
         let read = lookup.read(&group.key);
+        let verdict = findings.verdict(&group.key);
         let id = read.id();
         let into = *by_id.entry(id).or_insert(merged.len());
         places[place] = into as u32;
         match merged.get_mut(into) {
-            Some(known) => known.raw.merge(group),
+            Some(known) => {
+                known.raw.merge(group);
+                known.verdict = known.verdict.or(verdict);
+            }
             None => merged.push(Merged {
                 id,
                 read,
+                verdict,
                 raw: group,
             }),
         }
@@ -384,15 +429,21 @@ fn merge<S: Source>(raw: Vec<RawGroup>, lookup: &mut Lookup<'_, S>) -> (Vec<Merg
 }
 
 /// A group before its times are summed up.
-struct Merged {
+struct Merged<'a> {
     id: GroupId,
     read: Read,
+    verdict: Option<&'a Verdict>,
     raw: RawGroup,
 }
 
-impl Merged {
+impl Merged<'_> {
     fn finish(self) -> Group {
-        let Self { id, read, mut raw } = self;
+        let Self {
+            id,
+            read,
+            verdict,
+            mut raw,
+        } = self;
         let mut tasks = raw.first.into_vec();
         tasks.sort_unstable();
         Group {
@@ -406,7 +457,8 @@ impl Merged {
             runtime: read.runtime,
             blocked_ms: (read.state == State::Waiting).then(|| raw.in_state.spread()),
             age_ms: raw.age.spread(),
-            verdict: None,
+            verdict: verdict.cloned(),
+            allowed: read.daemon.then(|| DAEMON.to_owned()),
             spawned_at: read.spawned_at,
             waiting_at: read
                 .waits
@@ -431,6 +483,7 @@ struct Read {
     kind: Kind,
     state: State,
     wakers: Wakers,
+    daemon: bool,
     name: String,
     runtime: String,
     spawned_at: Option<SourceLocation>,
@@ -442,14 +495,14 @@ struct Read {
 impl Read {
     fn wait(&self) -> Vec<Wait> {
         match self.wakers {
-            Wakers::Gone => vec![Wait::Nothing],
+            Wakers::Gone => vec![Wait::Nothing; self.waits.len().max(1)],
             _ => self.waits.iter().map(|stack| stack.wait).collect(),
         }
     }
 
     fn primitives(&self) -> Vec<String> {
         match self.wakers {
-            Wakers::Gone => vec![String::new()],
+            Wakers::Gone => vec![String::new(); self.waits.len().max(1)],
             _ => self
                 .waits
                 .iter()
@@ -481,6 +534,9 @@ impl Read {
         self.waits
             .iter()
             .for_each(|stack| hash.number(stack.identity));
+        if self.daemon {
+            hash.text(DAEMON);
+        }
         GroupId(hash.0)
     }
 }
@@ -514,6 +570,7 @@ impl<'a, S: Source> Lookup<'a, S> {
             kind: key.kind,
             state: key.state,
             wakers: key.wakers,
+            daemon: key.daemon,
             name: self.name(key.name),
             runtime: self.runtime(key.runtime),
             spawned_at: self.location(key.spawned_at),
@@ -682,6 +739,9 @@ mod tests {
             parent: 0,
             kind: Kind::Task,
             state: State::Waiting,
+            daemon: false,
+            lost_ms: None,
+            lost_by: 0,
             created: 1,
             waits: [2, 0, 0, 0, 0, 0, 0, 0],
             waits_len: 1,
@@ -720,6 +780,8 @@ mod tests {
                 shift,
                 asked: Vec::new(),
             },
+            &Findings::default(),
+            &Rules::default(),
             meta(),
         )
     }

@@ -4,6 +4,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod allow;
+pub mod census;
+pub mod flags;
 pub mod group;
 mod hide;
 mod name;
@@ -11,7 +14,10 @@ pub mod query;
 pub mod raw;
 pub mod render;
 pub mod resolve;
+pub mod rules;
 pub mod snapshot;
 mod tasks;
+pub mod trend;
+pub mod verdict;
 mod wait;
 mod words;

@@ -60,6 +60,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Read off a name as [`Name::shown`] has it.
+    pub(crate) fn of_shown(shown: &str) -> Place {
+        Path::parse(shown).place()
+    }
+
     /// The crate; empty if it is not known.
     pub(crate) fn krate(&self) -> &str {
         self.path.split("::").next().unwrap_or_default()

@@ -20,7 +20,7 @@
 //! | `group` | the group with this id |
 //! | `limit` | the so many largest groups; of their tasks, the so many oldest |
 //! | `full` | `1`: frames of the runtime too |
-//! | `seconds` | what is there now and was not so many seconds ago |
+//! | `seconds` | tasks that are there now and were not so many seconds ago; of leaks, those that got their verdict since |
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -28,9 +28,11 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
+use crate::census::Findings;
 use crate::raw::RawTask;
 use crate::render::{Format, Options};
 use crate::snapshot::{Group, GroupId, Snapshot, State, Totals, Wait};
+use crate::verdict::Level;
 
 /// A query that can't be answered: one line that names the parameter and lists what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,14 +54,6 @@ impl QueryError {
             not_built: false,
         }
     }
-}
-
-/// A verdict of the watchdog, weakest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Level {
-    Suspect,
-    Likely,
-    Proven,
 }
 
 /// What to show of a snapshot, and how. The default shows all of it.
@@ -115,11 +109,23 @@ impl Query {
     /// before it is grouped, so that groups count those alone.
     pub fn admits(&self, task: &RawTask) -> bool {
         // There now and not there N seconds ago is: spawned since.
-        let new = self
-            .seconds
-            .is_none_or(|most| task.age_ms <= u64::from(most) * 1000);
+        let new = self.since_ms().is_none_or(|since| task.age_ms <= since);
+        new && self.has_blocked(task)
+    }
+
+    /// [`admits`](Self::admits) among the tasks that a verdict is about: `seconds` leaves those
+    /// that had it already then.
+    pub fn admits_leak(&self, task: &RawTask, findings: &Findings) -> bool {
+        findings.accuse(task, self.since_ms()) && self.has_blocked(task)
+    }
+
+    fn since_ms(&self) -> Option<u64> {
+        self.seconds.map(|seconds| u64::from(seconds) * 1000)
+    }
+
+    fn has_blocked(&self, task: &RawTask) -> bool {
         let blocked = |least| task.state == State::Waiting && task.in_state_ms >= least;
-        new && self.min_blocked_ms.is_none_or(blocked)
+        self.min_blocked_ms.is_none_or(blocked)
     }
 
     /// How to render it; `default` is the format where the query names none.
@@ -225,7 +231,7 @@ impl Query {
             "full" => self.full = number(value, 0, 1)? == 1,
             "seconds" => self.seconds = Some(number(value, 1, 300)? as u16),
             "state" => self.state = Some(*State::ALL.iter().find(|s| alike(s.word(), value))?),
-            "wait" => self.wait = Some(*Wait::ALL.iter().find(|w| alike(w.word(), value))?),
+            "wait" => self.wait = Some(wait(value)?),
             "name" => self.name = Some(text(value)?),
             "runtime" => self.runtime = Some(text(value)?),
             "function" => self.function = Some(text(value)?),
@@ -263,17 +269,6 @@ const PARAMETERS: [(&str, &str); 13] = [
     ("seconds", "1 to 300"),
 ];
 
-impl Level {
-    fn read(word: &str) -> Option<Self> {
-        match word {
-            "suspect" => Some(Self::Suspect),
-            "likely" => Some(Self::Likely),
-            "proven" => Some(Self::Proven),
-            _ => None,
-        }
-    }
-}
-
 fn mentions(group: &Group, function: &str) -> bool {
     let stacks = group.waiting_at.iter().chain([&group.created_by]);
     let mut frames = stacks
@@ -301,7 +296,7 @@ fn decode(part: &str) -> Result<String, QueryError> {
 }
 
 /// What was asked, fit for one line of an error.
-fn quoted(asked: &str) -> String {
+pub(crate) fn quoted(asked: &str) -> String {
     const MOST: usize = 60;
     match asked.char_indices().nth(MOST) {
         Some((end, _)) => format!("{:?}…", &asked[..end]),
@@ -313,13 +308,18 @@ fn format(word: &str) -> Option<Format> {
     Format::ALL.into_iter().find(|format| format.word() == word)
 }
 
+/// The wait of this word.
+pub(crate) fn wait(word: &str) -> Option<Wait> {
+    Wait::ALL.into_iter().find(|wait| alike(wait.word(), word))
+}
+
 /// `chan_receive` and `IO-WAIT` are the words `chan receive` and `IO wait`.
 fn alike(word: &str, given: &str) -> bool {
     let plain = |text: &str| text.to_ascii_lowercase().replace(['_', '-'], " ");
     plain(word) == plain(given)
 }
 
-fn number(digits: &str, least: u64, most: u64) -> Option<u64> {
+pub(crate) fn number(digits: &str, least: u64, most: u64) -> Option<u64> {
     let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
     let number = digits.parse().ok().filter(|_| all_digits)?;
     (least..=most).contains(&number).then_some(number)
@@ -494,7 +494,7 @@ mod tests {
     fn kept(query: &str) -> Vec<usize> {
         let mut all = sample::snapshot();
         all.groups[1].verdict = Some(Verdict {
-            level: "likely".to_owned(),
+            level: "suspect".to_owned(),
             evidence: vec!["lost".to_owned()],
         });
         let filtered = Query::parse(Some(query)).unwrap().apply(all.clone());
@@ -549,8 +549,8 @@ mod tests {
 
     #[test]
     fn verdicts_are_a_scale() {
-        assert_eq!(kept("verdict=suspect"), [1]);
-        assert_eq!(kept("verdict=likely"), [1]);
+        assert_eq!(kept("verdict=suspect"), [0, 1]);
+        assert_eq!(kept("verdict=likely"), [0]);
         assert!(kept("verdict=proven").is_empty());
     }
 

@@ -21,10 +21,17 @@ pub struct RawTask {
     pub kind: Kind,
     /// Its state.
     pub state: State,
+    /// It was spawned in `taskleak::daemon`: it is meant to run as long as the process.
+    pub daemon: bool,
+    /// Milliseconds since its last waker was dropped, if it waited then and was not woken.
+    pub lost_ms: Option<u64>,
+    /// The id of the stack that dropped it; 0 if that was not captured.
+    pub lost_by: u32,
     /// The id of its creation stack; 0 if it was not captured.
     pub created: u32,
     /// The ids of the stacks of its live wakers, newest first; ends at the first 0 after
-    /// `waits_len` entries. An id of 0 within them is a waker whose stack was not captured.
+    /// `waits_len` entries. An id of 0 within them is a waker whose stack was not captured. Where
+    /// `lost_ms` is known they are those of the wakers that it had.
     pub waits: [u32; MAX_WAITS],
     /// How many entries of `waits` count.
     pub waits_len: u8,
@@ -51,6 +58,25 @@ pub struct RawTask {
     pub busy_ms: u64,
     /// The size of its future in bytes.
     pub future_bytes: u32,
+}
+
+/// Who spawned a task, and whether it still runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// No task did, or the root future of a `block_on` that still runs.
+    Root,
+    /// A task that is alive.
+    Live,
+    /// A task that has ended.
+    Ended {
+        /// Its id.
+        task: u64,
+        /// How long ago that was; `None` if it is no longer known.
+        ago_ms: Option<u64>,
+        /// How many tasks stand between the two: 0 if the one that ended spawned this one. They
+        /// are stuck themselves.
+        between: u32,
+    },
 }
 
 /// Looks up what the ids in a [`RawTask`] mean. Called once for each distinct id of a snapshot.

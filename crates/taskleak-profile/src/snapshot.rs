@@ -87,7 +87,7 @@ pub struct Totals {
     pub by_state: BTreeMap<State, u64>,
     /// Waiting tasks by [`Wait`]; a task that waits on several counts under each.
     pub by_wait: BTreeMap<Wait, u64>,
-    /// Tasks by verdict. Empty: nothing judges tasks yet.
+    /// Tasks of groups with a verdict, by its level.
     pub by_verdict: BTreeMap<String, u64>,
     /// Tasks that a query left out: they are in no other count here and in no group.
     #[serde(default)]
@@ -156,8 +156,13 @@ pub struct Group {
     pub blocked_ms: Option<Spread>,
     /// How long ago they were spawned.
     pub age_ms: Spread,
-    /// What the watchdog makes of them. Always `null`: nothing judges tasks yet.
+    /// What the watchdog makes of those that have waited past its thresholds; `null` if nothing,
+    /// or if they are allowed.
     pub verdict: Option<Verdict>,
+    /// What allows them to wait for ever, so that they get no verdict: the text of an allow rule,
+    /// or `taskleak::daemon`.
+    #[serde(default)]
+    pub allowed: Option<String>,
     /// Where in the source they were spawned.
     pub spawned_at: Option<SourceLocation>,
     /// The await stacks of their live wakers, ordered by wait and primitive; each leaf first.

@@ -1,10 +1,15 @@
 //! `Detector` and its builder: making the parts and handing them out.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::thread;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use taskleak_profile::allow::Allow;
+use taskleak_profile::census::{Findings, Settings};
 use taskleak_profile::raw::RawTask;
+use taskleak_profile::rules::Rules;
 use taskleak_profile::snapshot::Snapshot;
 use tracing::Subscriber;
 use tracing::subscriber::NoSubscriber;
@@ -19,6 +24,8 @@ use crate::recorder::Recorder;
 use crate::reporter::{self, Reporter, Scope};
 use crate::runtime::Watched;
 use crate::subscriber::TaskSubscriber;
+use crate::teller::{Callback, Teller};
+use crate::watchdog;
 
 /// Records every task of the process; cheap to clone.
 ///
@@ -52,6 +59,14 @@ pub(crate) struct Shared {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) reporter: Mutex<Reporter>,
     pub(crate) watched: Mutex<Vec<Weak<Watched>>>,
+    pub(crate) rules: Rules,
+    /// A rule that has matched nothing after so long is told of.
+    pub(crate) rules_match_within: Duration,
+    /// Of the watchdog's last sweep.
+    pub(crate) findings: Mutex<Arc<Findings>>,
+    /// Tasks that the watchdog's sweeps left for later ones.
+    pub(crate) left_unplaced: AtomicU64,
+    pub(crate) teller: Teller,
     /// What went wrong outside of recording, one line each; shown in health.
     pub(crate) faults: Mutex<Vec<String>>,
     /// The endpoint may be bound beyond loopback, for those who present this token.
@@ -85,13 +100,11 @@ impl Detector {
         keep_tasks: bool,
         admits: impl Fn(&RawTask) -> bool + Sync,
     ) -> Snapshot {
-        reporter::snapshot(
-            &self.shared,
-            &Scope {
-                keep_tasks,
-                admits: &admits,
-            },
-        )
+        let scope = Scope {
+            keep_tasks,
+            admits: &|task, _| admits(task),
+        };
+        reporter::snapshot(&self.shared, &scope)
     }
 
     /// Proves that the detector records: spawns a task and looks whether it was seen.
@@ -123,6 +136,11 @@ impl Shared {
         Ok(())
     }
 
+    /// What the watchdog's last sweep found.
+    pub(crate) fn findings(&self) -> Arc<Findings> {
+        Arc::clone(&self.findings.lock())
+    }
+
     /// Notes something that the operator should know; a line is kept once.
     pub(crate) fn note_fault(&self, fault: String) {
         let mut faults = self.faults.lock();
@@ -136,11 +154,27 @@ const MAX_FAULTS: usize = 64;
 
 /// How a [`Detector`] is to work; ends with [`install`](Self::install), [`wrap`](Self::wrap) or
 /// [`layer`](Self::layer).
-#[derive(Default)]
 #[must_use = "a builder does nothing until it is installed, wraps a subscriber or gives a layer"]
 pub struct Builder {
+    pub(crate) settings: Settings,
+    pub(crate) sweep_every: Duration,
+    pub(crate) allowed: Vec<Allow>,
+    pub(crate) on_verdict: Option<Callback>,
     #[cfg(feature = "http")]
     token: Option<String>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Builder {
+            settings: Settings::default(),
+            sweep_every: Duration::from_secs(1),
+            allowed: Vec::new(),
+            on_verdict: None,
+            #[cfg(feature = "http")]
+            token: None,
+        }
+    }
 }
 
 // Without the token.
@@ -202,12 +236,18 @@ impl Builder {
             recorder,
             reporter: Mutex::new(Reporter::new()),
             watched: Mutex::new(Vec::new()),
+            rules: self.allowed.into_iter().collect(),
+            rules_match_within: self.settings.needed_for_a_verdict(),
+            findings: Mutex::default(),
+            left_unplaced: AtomicU64::new(0),
+            teller: Teller::new(self.on_verdict),
             faults: Mutex::new(Vec::new()),
             #[cfg(feature = "http")]
             token: self.token,
         });
         taskleak_stack::refresh_modules();
         start_clock(&shared);
+        watchdog::start(&shared, &self.settings, self.sweep_every);
         Detector { shared }
     }
 }

@@ -25,6 +25,20 @@ impl From<InstallCause> for InstallError {
     }
 }
 
+/// An option of the [`Builder`](crate::Builder) that makes no sense: the line names it, the value,
+/// and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct OptionError {
+    message: String,
+}
+
+impl OptionError {
+    pub(crate) fn new(message: String) -> Self {
+        OptionError { message }
+    }
+}
+
 /// The detector spawned a task and did not see it, so it sees none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("taskleak records no tasks: {reason}")]

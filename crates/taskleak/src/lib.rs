@@ -25,6 +25,10 @@
 //! - A program with a `tracing` subscriber passes it to [`Builder::wrap`]; one that composes a
 //!   `Registry` itself takes [`Builder::layer`].
 //! - [`Detector::snapshot`] gives the tasks as data; [`taskleak_profile`] filters and renders it.
+//! - A watchdog judges groups of tasks that wait too long: in the snapshot, at `/debug/leaks`, as
+//!   `tracing` events of the target `taskleak`, and to [`Builder::on_verdict`].
+//!   [`taskleak_profile::verdict`] has its rules and their limits; [`Builder::allow`] and
+//!   [`daemon`] silence it on purpose.
 //! - `Builder::console` (feature `console`) runs tokio-console's server beside it.
 //!
 //! # What it can't see
@@ -37,7 +41,7 @@
 //! - Which of a task's wakers is gone: all are alike. For a task that waits on several things at
 //!   once, a stack that is shown may be of an await that has ended since; the group's
 //!   `waits_guessed` counts such tasks.
-//! - Whether a task that waits is meant to: nothing judges tasks yet.
+//! - Whether a task that waits is meant to. A verdict weighs evidence; none is a proof.
 
 #[cfg(feature = "macros")]
 #[doc(hidden)]
@@ -46,6 +50,7 @@ pub mod __main;
 mod clock;
 #[cfg(feature = "console")]
 mod console;
+mod daemon;
 mod detector;
 mod error;
 mod health;
@@ -53,6 +58,8 @@ mod health;
 mod http;
 mod key;
 mod layer;
+mod memory;
+mod options;
 mod polls;
 mod record;
 mod recorder;
@@ -60,15 +67,19 @@ mod reporter;
 mod runtime;
 mod runtimes;
 mod subscriber;
+mod sweep;
 mod sync;
 mod table;
+mod teller;
 mod tokio_trace;
 mod waits;
+mod watchdog;
 
 #[cfg(feature = "console")]
 pub use console::{CONSOLE_ADDRESS, ConsoleBuilder, WithConsole};
+pub use daemon::daemon;
 pub use detector::{Builder, Detector};
-pub use error::{InstallError, NotRecording, Reason};
+pub use error::{InstallError, NotRecording, OptionError, Reason};
 #[cfg(feature = "http")]
 pub use http::{Body, BodyError, DebugService, ServeError, Server};
 pub use layer::{FilteredTaskLayer, TaskLayer};
@@ -76,4 +87,5 @@ pub use runtime::{BuildWatched, WatchedRuntime};
 pub use subscriber::TaskSubscriber;
 #[cfg(feature = "macros")]
 pub use taskleak_macros::main;
-pub use taskleak_profile::{self, snapshot::Snapshot};
+pub use taskleak_profile::{self, flags::Change, snapshot::Snapshot};
+pub use teller::Report;

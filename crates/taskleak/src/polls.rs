@@ -31,6 +31,8 @@ pub(crate) struct Poll {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
     Host,
+    /// The host's, and what it spawns now is meant to run as long as the process.
+    Daemons,
     /// One of the detector's: its tasks are not recorded.
     Detector,
 }
@@ -108,7 +110,12 @@ pub(crate) fn ordinal() -> usize {
 
 /// Makes this thread the detector's, for good.
 pub(crate) fn belong_to_detector() {
-    THREAD.with(|thread| thread.owner.set(Owner::Detector));
+    set_owner(Owner::Detector);
+}
+
+/// Changes whose thread this is, and returns whose it was.
+pub(crate) fn set_owner(owner: Owner) -> Owner {
+    THREAD.with(|thread| thread.owner.replace(owner))
 }
 
 pub(crate) fn owner() -> Owner {

@@ -28,6 +28,10 @@
 //! 6. tokio polls a task that was woken, and enters its span once more to drop its future. So an
 //!    enter without a wake (UNWOKEN) that leaves no waker behind is the end of the task, for
 //!    those who are not told of it ([`Exited::Dropped`]).
+//! 7. The drop of the last waker of a task that waits and was not woken is noted by whoever
+//!    dropped it, in one word with the low 12 bits of the generation. A note is of the present
+//!    wait if its generation is the task's and it is not older than `since`.
+//! 8. The word of a task that has ended keeps the tick of that in `since`, until the next task.
 
 use taskleak_stack::StackId;
 
@@ -84,7 +88,11 @@ pub(crate) struct Birth {
     pub(crate) task_id: u64,
     /// tokio's id of the spawning task; 0 for none.
     pub(crate) parent: u64,
+    /// Its key; `None` for none.
+    pub(crate) parent_key: Option<Key>,
     pub(crate) kind: TaskKind,
+    /// It is meant to run as long as the process.
+    pub(crate) daemon: bool,
     pub(crate) created: Option<StackId>,
     pub(crate) name: u32,
     pub(crate) location: u32,
@@ -117,6 +125,8 @@ pub(crate) enum Cloned {
 #[must_use]
 pub(crate) enum Dropped {
     Counted,
+    /// It was the last, and the task waits: nothing can wake it any more.
+    Last,
     /// No waker was counted: its clone went to another subscriber.
     Unseen,
     /// The task has ended.
@@ -136,24 +146,52 @@ pub(crate) struct Copied {
     pub(crate) busy_ticks: u32,
     pub(crate) runtime: u32,
     pub(crate) waits: Waits,
+    pub(crate) lost: Option<Lost>,
 }
 
+/// The drop of the last waker of a task that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lost {
+    pub(crate) at: Tick,
+    /// Who dropped it; `None` if that was not captured.
+    pub(crate) by: Option<StackId>,
+}
+
+/// A state word, as one sees it who looks at every task again and again: two that are equal are
+/// of the same task in the same wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Glance(u64);
+
+impl Glance {
+    /// Of no task.
+    pub(crate) const NONE: Glance = Glance(0);
+
+    /// The task is alive, and neither runs nor was it woken.
+    pub(crate) fn waits(self) -> bool {
+        self.0 & (LIVE | RUNNING | NOTIFIED) == LIVE
+    }
+
+    pub(crate) fn has_wakers(self) -> bool {
+        wakers(self.0) != 0
+    }
+
+    pub(crate) fn since(self) -> Tick {
+        since(self.0)
+    }
+}
+
+/// The first half, one cache line, is what polls and wakes touch, and a look at the state.
 #[derive(Debug)]
-#[repr(align(128))]
+#[repr(C, align(128))]
 pub(crate) struct Record {
     /// The key of the task; 0 while the slot has never been used.
     key: AtomicU64,
     word: AtomicU64,
     task_id: AtomicU64,
-    parent: AtomicU64,
     polls: AtomicU64,
     busy_ticks: AtomicU32,
     spawned: AtomicU32,
-    created: AtomicU32,
-    name: AtomicU32,
-    location: AtomicU32,
-    future_bytes: AtomicU32,
-    /// Kind in the low 2 bits, the runtime's id above.
+    /// Kind in the low 2 bits, then whether it is a daemon, the runtime's id above.
     runtime_kind: AtomicU32,
     /// The capture budget: a tick's low 28 bits, and the unwindings in it.
     budget: AtomicU32,
@@ -161,8 +199,22 @@ pub(crate) struct Record {
     span_refs: AtomicU32,
     /// The next free slot, while this one is free.
     next_free: AtomicU32,
+    parent: AtomicU64,
+    /// The parent's key; 0 for none.
+    parent_key: AtomicU64,
+    created: AtomicU32,
+    name: AtomicU32,
+    location: AtomicU32,
+    future_bytes: AtomicU32,
+    /// Rule 7: the tick (32), the stack's id (20), the generation (12).
+    lost: AtomicU64,
     waits: [AtomicU32; WAITS],
 }
+
+const KIND_MASK: u32 = 0b11;
+const DAEMON: u32 = 0b100;
+const RUNTIME_SHIFT: u32 = 3;
+const LOST_GENERATION_MASK: u32 = 0xfff;
 
 #[cfg(not(taskleak_loom))]
 const _: () = assert!(size_of::<Record>() == 128);
@@ -173,18 +225,20 @@ impl Record {
             key: AtomicU64::new(0),
             word: AtomicU64::new(0),
             task_id: AtomicU64::new(0),
-            parent: AtomicU64::new(0),
             polls: AtomicU64::new(0),
             busy_ticks: AtomicU32::new(0),
             spawned: AtomicU32::new(0),
-            created: AtomicU32::new(0),
-            name: AtomicU32::new(0),
-            location: AtomicU32::new(0),
-            future_bytes: AtomicU32::new(0),
             runtime_kind: AtomicU32::new(0),
             budget: AtomicU32::new(0),
             span_refs: AtomicU32::new(0),
             next_free: AtomicU32::new(0),
+            parent: AtomicU64::new(0),
+            parent_key: AtomicU64::new(0),
+            created: AtomicU32::new(0),
+            name: AtomicU32::new(0),
+            location: AtomicU32::new(0),
+            future_bytes: AtomicU32::new(0),
+            lost: AtomicU64::new(0),
             waits: std::array::from_fn(|_| AtomicU32::new(0)),
         }
     }
@@ -196,6 +250,8 @@ impl Record {
         self.key.store(key.span_id(), Ordering::Relaxed);
         self.task_id.store(birth.task_id, Ordering::Relaxed);
         self.parent.store(birth.parent, Ordering::Relaxed);
+        self.parent_key
+            .store(birth.parent_key.map_or(0, Key::span_id), Ordering::Relaxed);
         self.polls.store(0, Ordering::Relaxed);
         self.busy_ticks.store(0, Ordering::Relaxed);
         self.spawned.store(now, Ordering::Relaxed);
@@ -205,8 +261,9 @@ impl Record {
         self.location.store(birth.location, Ordering::Relaxed);
         self.future_bytes
             .store(birth.future_bytes, Ordering::Relaxed);
+        let daemon = if birth.daemon { DAEMON } else { 0 };
         self.runtime_kind
-            .store(birth.kind as u32, Ordering::Relaxed);
+            .store(birth.kind as u32 | daemon, Ordering::Relaxed);
         self.budget.store(0, Ordering::Relaxed);
         self.span_refs.store(1, Ordering::Relaxed);
         self.clear_waits();
@@ -215,9 +272,16 @@ impl Record {
     }
 
     /// The task is over. Returns whether it was alive.
-    pub(crate) fn end(&self, key: Key) -> bool {
+    pub(crate) fn end(&self, key: Key, now: Tick) -> bool {
         let next = u64::from(key.generation().wrapping_add(1)) & GENERATION_MASK;
-        self.update(key, |_| Some(next << GENERATION_SHIFT)).is_ok()
+        let ended = with_since(next << GENERATION_SHIFT, now);
+        self.update(key, |_| Some(ended)).is_ok()
+    }
+
+    /// When the task ended that had the slot last, while no other has it.
+    pub(crate) fn ended(&self, key: Key) -> Option<Tick> {
+        let word = self.word.load(Ordering::Acquire);
+        (word & LIVE == 0 && self.is(key)).then(|| since(word))
     }
 
     /// A poll begins. The caller polls the task.
@@ -268,7 +332,18 @@ impl Record {
 
     /// A waker was dropped, on any thread.
     pub(crate) fn drop_waker(&self, key: Key) -> Dropped {
-        dropped(self.update(key, |word| can_lose_waker(word).then(|| word - ONE_WAKER)))
+        let before = self.update(key, |word| can_lose_waker(word).then(|| word - ONE_WAKER));
+        match before {
+            Ok(word) if wakers(word) == 1 && Glance(word).waits() => Dropped::Last,
+            before => dropped(before),
+        }
+    }
+
+    /// Notes who dropped the last waker ([`Dropped::Last`]).
+    pub(crate) fn note_lost(&self, key: Key, lost: Lost) {
+        let by = lost.by.map_or(0, StackId::get) << 12 | lost_generation(key);
+        let packed = u64::from(lost.at) << 32 | u64::from(by);
+        self.lost.store(packed, Ordering::Relaxed);
     }
 
     /// A waker was woken and kept, on any thread.
@@ -326,18 +401,28 @@ impl Record {
 
     /// The id of the runtime that polls the task; 0 if it is not known yet.
     pub(crate) fn runtime(&self) -> u32 {
-        self.runtime_kind.load(Ordering::Relaxed) >> 2
+        self.runtime_kind.load(Ordering::Relaxed) >> RUNTIME_SHIFT
     }
 
     /// Notes the runtime. The caller polls the task.
     pub(crate) fn set_runtime(&self, runtime: u32) {
-        let kind = self.runtime_kind.load(Ordering::Relaxed) & 3;
+        let others = self.runtime_kind.load(Ordering::Relaxed) & (KIND_MASK | DAEMON);
         self.runtime_kind
-            .store(runtime << 2 | kind, Ordering::Relaxed);
+            .store(runtime << RUNTIME_SHIFT | others, Ordering::Relaxed);
     }
 
     pub(crate) fn kind(&self) -> TaskKind {
-        TaskKind::from_bits(self.runtime_kind.load(Ordering::Relaxed) & 3)
+        TaskKind::from_bits(self.runtime_kind.load(Ordering::Relaxed) & KIND_MASK)
+    }
+
+    /// The state, to be compared with that of another time.
+    pub(crate) fn glance(&self) -> Glance {
+        Glance(self.word.load(Ordering::Relaxed))
+    }
+
+    /// When the task was spawned that has or last had the slot.
+    pub(crate) fn spawned(&self) -> Tick {
+        self.spawned.load(Ordering::Relaxed)
     }
 
     pub(crate) fn task_id(&self) -> u64 {
@@ -401,14 +486,18 @@ impl Record {
         let polls = self.polls.load(Ordering::Acquire);
         let runtime_kind = self.runtime_kind.load(Ordering::Relaxed);
         let mut waits = self.waits();
-        if wakers(word) != MANY_WAKERS {
+        let lost = (wakers(word) == 0).then(|| self.lost(word)).flatten();
+        // Where a lost task waited is told by the wakers that it had.
+        if wakers(word) != MANY_WAKERS && lost.is_none() {
             waits.settle(polls, wakers(word));
         }
         Copied {
             birth: Birth {
                 task_id: self.task_id.load(Ordering::Relaxed),
                 parent: self.parent.load(Ordering::Relaxed),
-                kind: TaskKind::from_bits(runtime_kind & 3),
+                parent_key: Key::from_span_id(self.parent_key.load(Ordering::Relaxed)),
+                kind: TaskKind::from_bits(runtime_kind & KIND_MASK),
+                daemon: runtime_kind & DAEMON != 0,
                 created: StackId::from_u32(self.created.load(Ordering::Relaxed)),
                 name: self.name.load(Ordering::Relaxed),
                 location: self.location.load(Ordering::Relaxed),
@@ -421,9 +510,23 @@ impl Record {
             wakers: wakers(word),
             polls,
             busy_ticks: self.busy_ticks.load(Ordering::Relaxed),
-            runtime: runtime_kind >> 2,
+            runtime: runtime_kind >> RUNTIME_SHIFT,
             waits,
+            lost,
         }
+    }
+
+    /// What is noted of the present wait (rule 7).
+    fn lost(&self, word: u64) -> Option<Lost> {
+        let key = self.last_key()?;
+        let packed = self.lost.load(Ordering::Relaxed);
+        let (at, by) = ((packed >> 32) as Tick, packed as u32);
+        let is_of_this_wait = by & LOST_GENERATION_MASK == lost_generation(key)
+            && at.wrapping_sub(since(word)) as i32 >= 0;
+        (packed != 0 && is_of_this_wait).then(|| Lost {
+            at,
+            by: StackId::from_u32(by >> 12),
+        })
     }
 
     fn waits(&self) -> Waits {
@@ -494,6 +597,10 @@ fn with_since(word: u64, now: Tick) -> u64 {
     word & ((1 << SINCE_SHIFT) - 1) | u64::from(now) << SINCE_SHIFT
 }
 
+fn lost_generation(key: Key) -> u32 {
+    key.generation() & LOST_GENERATION_MASK
+}
+
 fn generation_bits(key: Key) -> u64 {
     (u64::from(key.generation()) & GENERATION_MASK) << GENERATION_SHIFT
 }
@@ -527,7 +634,9 @@ mod tests {
         Birth {
             task_id: 17,
             parent: 3,
+            parent_key: None,
             kind: TaskKind::Task,
+            daemon: false,
             created: None,
             name: 0,
             location: 0,
@@ -555,6 +664,7 @@ mod tests {
         assert_eq!(waits(&record), [(0, 1), (1, 1)], "0 was not captured");
         assert_eq!(record.drop_waker(key()), Dropped::Counted);
         assert_eq!(waits(&record), [(1, 1)]);
+        assert_eq!(record.read().unwrap().lost, None);
         assert_eq!(record.wake(key(), 3), Dropped::Counted);
         assert_eq!(waits(&record), []);
         record.enter(key(), 3);
@@ -598,6 +708,56 @@ mod tests {
     }
 
     #[test]
+    fn the_drop_of_the_last_waker_of_a_wait_is_noted() {
+        let record = parked(&[&[1]]);
+        let lost = Lost {
+            at: 5,
+            by: StackId::from_u32(9),
+        };
+        assert_eq!(record.drop_waker(key()), Dropped::Last);
+        assert_eq!(record.read().unwrap().lost, None);
+        record.note_lost(key(), lost);
+        assert_eq!(record.read().unwrap().lost, Some(lost));
+        // It was aborted, say, and waits once more: the note is of the wait before.
+        record.enter(key(), 6);
+        let _ = record.exit(key(), 7);
+        assert_eq!(record.read().unwrap().lost, None);
+    }
+
+    #[test]
+    fn a_late_note_is_not_of_the_next_task() {
+        let record = parked(&[&[1]]);
+        assert!(record.end(key(), 3));
+        let next = Key::new(3, 8);
+        record.start(next, &birth(), 3);
+        record.note_lost(key(), Lost { at: 4, by: None });
+        assert_eq!(record.read().unwrap().lost, None);
+    }
+
+    #[test]
+    fn a_waker_that_goes_while_the_task_runs_or_was_woken_is_not_its_loss() {
+        let record = parked(&[&[1, 2]]);
+        record.enter(key(), 3);
+        assert_eq!(record.drop_waker(key()), Dropped::Counted);
+        record.wake_by_ref(key(), 3);
+        let _ = record.exit(key(), 3);
+        assert_eq!(record.drop_waker(key()), Dropped::Counted);
+    }
+
+    #[test]
+    fn equal_glances_are_of_one_wait() {
+        let record = parked(&[&[1]]);
+        let parked = record.glance();
+        assert!(parked.waits() && parked.since() == 2);
+        assert_eq!(record.glance(), parked);
+        record.enter(key(), 3);
+        assert!(!record.glance().waits());
+        let _ = record.exit(key(), 4);
+        assert_ne!(record.glance(), parked);
+        assert!(record.end(key(), 5) && !record.glance().waits());
+    }
+
+    #[test]
     fn an_enter_without_a_wake_drops_the_future() {
         let record = parked(&[&[1]]);
         record.enter(key(), 3);
@@ -615,9 +775,12 @@ mod tests {
         let stale = Key::new(3, 6);
         assert_eq!(record.clone_waker(stale), Cloned::Gone);
         assert_eq!(record.wake(stale, 9), Dropped::Gone);
-        assert!(!record.enter(stale, 9) && !record.end(stale));
+        assert!(!record.enter(stale, 9) && !record.end(stale, 9));
         assert_eq!(record.read().unwrap().wakers, 1);
-        assert!(record.end(key()) && !record.end(key()));
+        assert_eq!(record.ended(key()), None);
+        assert!(record.end(key(), 11) && !record.end(key(), 12));
+        assert_eq!(record.ended(key()), Some(11));
+        assert_eq!(record.ended(stale), None);
         assert_eq!(record.drop_waker(key()), Dropped::Gone);
         assert!(record.read().is_none());
     }

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use taskleak_profile::raw::{MAX_WAITS, RawTask};
+use taskleak_profile::raw::{MAX_WAITS, Origin, RawTask};
 use taskleak_profile::snapshot::{Kind, State};
 use taskleak_stack::{Bound, StackId};
 use tracing::span::Attributes;
@@ -13,14 +13,19 @@ use tracing::span::Attributes;
 use crate::clock::{Clock, TICK, ms_between};
 use crate::key::Key;
 use crate::polls::{self, Owner, Poll};
-use crate::record::{Birth, Cloned, Copied, Dropped, Exited, MANY_WAKERS, Record, TaskKind, Tick};
+use crate::record::{
+    Birth, Cloned, Copied, Dropped, Exited, Lost, MANY_WAKERS, Record, TaskKind, Tick,
+};
 use crate::runtimes;
-use crate::table::Table;
+use crate::table::{Fate, Table};
 use crate::tokio_trace::{SpawnFields, WakerEvent, WakerOp};
 
 /// The capture budget: how many park stacks of one task are unwound in one tick. A stack that
 /// is recognized without unwinding costs nothing of it (see `taskleak_stack::capture`).
 const UNWINDS_PER_TICK: u32 = 3;
+
+/// How far up the parents of a task are followed.
+const MAX_ANCESTORS: u32 = 16;
 
 /// What the check of health looks for, as bits of [`polls::seen`].
 pub(crate) const SAW_SPAWN: u8 = 1;
@@ -68,7 +73,8 @@ impl Recorder {
 
     /// A task is being spawned by this thread.
     pub(crate) fn spawn(&self, attributes: &Attributes<'_>) -> Key {
-        if polls::owner() == Owner::Detector {
+        let owner = polls::owner();
+        if owner == Owner::Detector {
             polls::note_seen(SAW_SPAWN);
             return Key::UNRECORDED;
         }
@@ -83,6 +89,8 @@ impl Recorder {
         let birth = Birth {
             task_id: fields.task_id,
             parent: parent.map_or(0, |poll| poll.task_id),
+            parent_key: parent.map(|poll| poll.key),
+            daemon: owner == Owner::Daemons,
             kind: fields.kind.unwrap_or(TaskKind::Task),
             created: self.creation_stack(parent),
             name: fields.name,
@@ -137,8 +145,10 @@ impl Recorder {
         };
         match event.op {
             Some(WakerOp::Clone) => self.waker_cloned(record, key),
-            Some(WakerOp::Drop) => self.waker_lost(record.drop_waker(key)),
-            Some(WakerOp::Wake) => self.waker_lost(record.wake(key, self.clock.now())),
+            Some(WakerOp::Drop) => self.waker_gone(record, key, record.drop_waker(key)),
+            Some(WakerOp::Wake) => {
+                self.waker_gone(record, key, record.wake(key, self.clock.now()));
+            }
             Some(WakerOp::WakeByRef) => record.wake_by_ref(key, self.clock.now()),
             None => {}
         }
@@ -161,7 +171,7 @@ impl Recorder {
 
     /// The task is over.
     pub(crate) fn end(&self, key: Key) -> bool {
-        self.table.end(polls::ordinal(), key)
+        self.table.end(polls::ordinal(), key, self.clock.now())
     }
 
     /// Whether the detector has seen a task that it spawned itself.
@@ -193,6 +203,49 @@ impl Recorder {
             }
         }
         spawned
+    }
+
+    /// Every record that was ever used, by slot.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.table.records()
+    }
+
+    /// The record of a slot, whoever has it.
+    pub(crate) fn record(&self, slot: u32) -> Option<&Record> {
+        self.table.record(slot)
+    }
+
+    /// A copy of the task that has this record now.
+    pub(crate) fn task(&self, record: &Record, now: Tick) -> Option<RawTask> {
+        Some(raw(&record.read()?, now))
+    }
+
+    /// Who spawned the task in this slot: itself, or above it as far as tasks are stuck.
+    pub(crate) fn origin(&self, slot: u32, is_stuck: impl Fn(u32) -> bool) -> Origin {
+        let Some(mut child) = self.table.record(slot).and_then(Record::read) else {
+            return Origin::Live;
+        };
+        for between in 0..MAX_ANCESTORS {
+            let Some(key) = child.birth.parent_key else {
+                return Origin::Root;
+            };
+            let task = child.birth.parent;
+            match self.table.fate(key, task) {
+                Fate::Alive(parent) if parent.birth.kind == TaskKind::BlockOn => {
+                    return Origin::Root;
+                }
+                Fate::Alive(parent) if is_stuck(key.slot()) => child = *parent,
+                Fate::Alive(_) => return Origin::Live,
+                Fate::Ended(at) => {
+                    return Origin::Ended {
+                        task,
+                        ago_ms: at.map(|at| ms_between(at, self.clock.now())),
+                        between,
+                    };
+                }
+            }
+        }
+        Origin::Live
     }
 
     fn creation_stack(&self, parent: Option<Poll>) -> Option<StackId> {
@@ -232,10 +285,24 @@ impl Recorder {
         record.note_wait(alive, stack.ok());
     }
 
-    fn waker_lost(&self, dropped: Dropped) {
-        if dropped == Dropped::Unseen {
-            count(&self.losses.unseen_clones);
+    fn waker_gone(&self, record: &Record, key: Key, dropped: Dropped) {
+        match dropped {
+            Dropped::Counted | Dropped::Gone => {}
+            Dropped::Unseen => count(&self.losses.unseen_clones),
+            Dropped::Last => self.task_lost(record, key),
         }
+    }
+
+    /// Who dropped the last waker is told by its own stack, up to the poll that it is in.
+    #[cold]
+    fn task_lost(&self, record: &Record, key: Key) {
+        let bound = polls::innermost(self.id).map_or(Bound::THREAD, |poll| poll.bound);
+        let stack = taskleak_stack::capture(bound, &mut || true);
+        let lost = Lost {
+            at: self.clock.now(),
+            by: stack.ok(),
+        };
+        record.note_lost(key, lost);
     }
 
     #[cold]
@@ -271,6 +338,9 @@ fn raw(copied: &Copied, now: Tick) -> RawTask {
         parent: birth.parent,
         kind,
         state,
+        daemon: birth.daemon,
+        lost_ms: copied.lost.map(|lost| ms_between(lost.at, now)),
+        lost_by: copied.lost.and_then(|lost| lost.by).map_or(0, StackId::get),
         created: birth.created.map_or(0, StackId::get),
         waits: [0; MAX_WAITS],
         waits_len: 0,

@@ -9,6 +9,8 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
+use taskleak_profile::census::Findings;
 use taskleak_profile::group::{Grouper, Meta};
 use taskleak_profile::raw::{RawFrame, RawSymbol, RawTask, Source};
 use taskleak_profile::resolve::ResolvedStack;
@@ -30,7 +32,7 @@ const MAX_RESOLVED: usize = 1 << 14;
 pub(crate) struct Scope<'a> {
     /// Lists every task by itself as well.
     pub(crate) keep_tasks: bool,
-    pub(crate) admits: &'a (dyn Fn(&RawTask) -> bool + Sync),
+    pub(crate) admits: &'a (dyn Fn(&RawTask, &Findings) -> bool + Sync),
 }
 
 /// Takes a snapshot of the tasks that `scope` admits.
@@ -69,17 +71,19 @@ fn failed(shared: &Shared) -> Snapshot {
         unknown: 0,
         runtimes: Vec::new(),
     };
-    Grouper::new(false).finish(&mut *shared.reporter.lock(), meta)
+    let reporter = &mut *shared.reporter.lock();
+    Grouper::new(false).finish(reporter, &Findings::default(), &shared.rules, meta)
 }
 
 fn take(shared: &Shared, scope: &Scope<'_>, not_recording: Option<NotRecording>) -> Snapshot {
     let recorder = &shared.recorder;
     let taken_at = SystemTime::now();
+    let findings = shared.findings();
     let mut grouper = Grouper::new(scope.keep_tasks);
     let mut recorded = 0;
     let spawned = recorder.copy_tasks(|task| {
         recorded += u64::from(task.kind == Kind::Task);
-        if (scope.admits)(task) {
+        if (scope.admits)(task, &findings) {
             grouper.push(task);
         }
     });
@@ -97,11 +101,49 @@ fn take(shared: &Shared, scope: &Scope<'_>, not_recording: Option<NotRecording>)
         unknown: alive.saturating_sub(recorded),
         runtimes,
     };
-    let mut snapshot = grouper.finish(&mut *reporter, meta);
+    let mut snapshot = grouper.finish(&mut *reporter, &findings, &shared.rules, meta);
     // What the debug info lacks is seen in the stacks, so after they were symbolized.
     let missing = health::advice(reporter.symbolizer.debug_info());
     snapshot.health.problems.extend(missing.map(str::to_owned));
     snapshot
+}
+
+/// Looks ids up under the reporter's lock, one at a time, so that nobody waits long for it.
+pub(crate) struct OneByOne<'a> {
+    reporter: &'a Mutex<Reporter>,
+    is_fresh: bool,
+}
+
+impl<'a> OneByOne<'a> {
+    pub(crate) fn new(reporter: &'a Mutex<Reporter>) -> Self {
+        OneByOne {
+            reporter,
+            is_fresh: false,
+        }
+    }
+}
+
+impl Source for OneByOne<'_> {
+    fn stack(&mut self, id: u32) -> Arc<ResolvedStack> {
+        let mut reporter = self.reporter.lock();
+        if !self.is_fresh {
+            reporter.refresh();
+            self.is_fresh = true;
+        }
+        reporter.stack(id)
+    }
+
+    fn name(&mut self, id: u32) -> String {
+        self.reporter.lock().name(id)
+    }
+
+    fn location(&mut self, id: u32) -> Option<SourceLocation> {
+        self.reporter.lock().location(id)
+    }
+
+    fn runtime(&mut self, id: u32) -> String {
+        self.reporter.lock().runtime(id)
+    }
 }
 
 /// What was symbolized so far.
@@ -215,7 +257,35 @@ impl Shared {
             .problems
             .extend(not_recording.map(|error| error.to_string()));
         health.problems.extend(self.faults.lock().iter().cloned());
+        health.problems.extend(self.teller.problems());
+        if self.recorder.clock.uptime() >= self.rules_match_within {
+            let unmatched = self.rules.unmatched();
+            health.problems.extend(unmatched.map(|rule| {
+                format!(
+                    "the allow rule {:?} has matched no task so far",
+                    rule.to_string()
+                )
+            }));
+        }
         health.dropped = dropped(&self.recorder.losses);
+        let of_the_watchdog = [
+            (
+                "verdicts: tasks not watched, too many groups",
+                self.findings().crowded_out(),
+            ),
+            (
+                "verdicts: tasks left for a later sweep",
+                self.left_unplaced.load(Ordering::Relaxed),
+            ),
+            (
+                "verdicts: reports nobody was told of",
+                self.teller.dropped(),
+            ),
+        ];
+        let dropped = of_the_watchdog.into_iter().filter(|(_, count)| *count > 0);
+        health
+            .dropped
+            .extend(dropped.map(|(what, count)| (what.to_owned(), count)));
         health
     }
 }

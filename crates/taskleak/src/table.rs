@@ -13,7 +13,7 @@
 use std::sync::OnceLock;
 
 use crate::key::{Key, MAX_GENERATION};
-use crate::record::{Birth, Record, Tick};
+use crate::record::{Birth, Copied, Record, Tick};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 #[cfg(not(taskleak_loom))]
@@ -33,6 +33,13 @@ const FREE_LISTS: usize = 8;
 const FREE_LISTS: usize = 1;
 
 type Chunk = Box<[Record]>;
+
+/// What has become of a task.
+pub(crate) enum Fate {
+    Alive(Box<Copied>),
+    /// It ended, at this tick; `None` if its slot is another task's by now.
+    Ended(Option<Tick>),
+}
 
 pub(crate) struct Table {
     chunks: Box<[OnceLock<Chunk>]>,
@@ -65,11 +72,11 @@ impl Table {
     }
 
     /// The task is over. Returns whether it was alive.
-    pub(crate) fn end(&self, hint: usize, key: Key) -> bool {
+    pub(crate) fn end(&self, hint: usize, key: Key, now: Tick) -> bool {
         let Some(record) = self.get(key) else {
             return false;
         };
-        let was_alive = record.end(key);
+        let was_alive = record.end(key, now);
         if was_alive && key.generation() < MAX_GENERATION {
             self.free[hint % FREE_LISTS].push(key.slot(), record);
         }
@@ -81,7 +88,25 @@ impl Table {
         self.record(key.slot()).filter(|record| record.is(key))
     }
 
-    /// Every record that was ever used, task or no task.
+    /// What has become of the task that had this key and id.
+    pub(crate) fn fate(&self, key: Key, task_id: u64) -> Fate {
+        let Some(record) = self.get(key) else {
+            return Fate::Ended(None);
+        };
+        match record.read() {
+            // Else the slot has changed hands since `get`.
+            Some(copied) if copied.birth.task_id == task_id => Fate::Alive(Box::new(copied)),
+            _ => Fate::Ended(record.ended(key)),
+        }
+    }
+
+    /// The record of a slot, whoever has it.
+    pub(crate) fn record(&self, slot: u32) -> Option<&Record> {
+        let slot = slot as usize;
+        self.chunks.get(slot / CHUNK)?.get()?.get(slot % CHUNK)
+    }
+
+    /// Every record that was ever used, task or no task, by slot.
     pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
         let used = self.fresh.load(Ordering::Acquire) as usize;
         self.chunks
@@ -118,11 +143,6 @@ impl Table {
                 Err(now) => slot = now,
             }
         }
-    }
-
-    fn record(&self, slot: u32) -> Option<&Record> {
-        let slot = slot as usize;
-        self.chunks.get(slot / CHUNK)?.get()?.get(slot % CHUNK)
     }
 }
 
@@ -174,6 +194,8 @@ fn birth(number: u32) -> Birth {
     Birth {
         task_id: number.into(),
         parent: number.into(),
+        parent_key: None,
+        daemon: false,
         kind: crate::record::TaskKind::Task,
         created: None,
         name: number,
@@ -215,7 +237,7 @@ mod tests {
                 } else {
                     let id = *alive.keys().nth(which % alive.len()).unwrap();
                     let key = alive.remove(&id).unwrap();
-                    prop_assert!(table.end(which, key));
+                    prop_assert!(table.end(which, key, 0));
                     ended.push(key);
                 }
                 let mut expected: Vec<u64> = alive.keys().copied().collect();
@@ -225,7 +247,7 @@ mod tests {
                 prop_assert_eq!(found, expected);
             }
             for key in ended {
-                prop_assert!(!table.end(0, key));
+                prop_assert!(!table.end(0, key, 0));
             }
             for (id, key) in alive {
                 prop_assert_eq!(table.get(key).unwrap().task_id(), id);
@@ -242,7 +264,7 @@ mod tests {
                 .collect();
             // Given back on other lists than they are taken from.
             keys.iter()
-                .for_each(|key| assert!(table.end(round * 3, *key)));
+                .for_each(|key| assert!(table.end(round * 3, *key, 0)));
         }
         assert_eq!(table.records().count(), 10);
     }
@@ -264,11 +286,11 @@ mod tests {
                         if n % 3 != 0 {
                             let (number, key) = mine.swap_remove(n as usize % mine.len());
                             assert_eq!(table.get(key).unwrap().task_id(), u64::from(number));
-                            assert!(table.end(n as usize, key));
+                            assert!(table.end(n as usize, key, 0));
                         }
                     }
                     mine.into_iter()
-                        .for_each(|(_, key)| assert!(table.end(0, key)));
+                        .for_each(|(_, key)| assert!(table.end(0, key, 0)));
                 });
             }
             for _ in 0..20 {
@@ -291,7 +313,7 @@ mod model {
     use loom::thread;
 
     use super::*;
-    use crate::record::{Cloned, Copied, Dropped, Exited};
+    use crate::record::{Cloned, Copied, Dropped, Exited, Lost};
 
     fn explore(check: impl Fn() + Sync + Send + 'static) {
         let mut model = loom::model::Builder::new();
@@ -340,7 +362,7 @@ mod model {
 
     /// The slot goes from the first task to the second.
     fn change_hands(table: &Table, old: Key) {
-        assert!(table.end(0, old));
+        assert!(table.end(0, old, 8));
         let new = table.start(0, &birth(2), 9).unwrap();
         assert_eq!(
             (new.slot(), new.generation()),
@@ -359,6 +381,27 @@ mod model {
             change_hands(&table, old);
             assert_ne!(waker.join().unwrap(), Some(Dropped::Unseen));
             assert_eq!(read_all(&table), [2]);
+        });
+    }
+
+    #[test]
+    fn a_loss_is_noted_for_its_own_task() {
+        explore(|| {
+            let (table, old) = parked();
+            let dropper = {
+                let table = Arc::clone(&table);
+                thread::spawn(move || {
+                    let record = table.record(old.slot()).unwrap();
+                    if record.drop_waker(old) == Dropped::Last {
+                        record.note_lost(old, Lost { at: 9, by: None });
+                    }
+                })
+            };
+            change_hands(&table, old);
+            dropper.join().unwrap();
+            for record in table.records() {
+                assert_eq!(record.read().unwrap().lost, None);
+            }
         });
     }
 
@@ -408,7 +451,7 @@ mod model {
         explore(|| {
             let table = Arc::new(Table::new());
             let first = table.start(0, &birth(1), 1).unwrap();
-            assert!(table.end(0, first));
+            assert!(table.end(0, first, 1));
             let spawners = [2, 3].map(|number| {
                 let table = Arc::clone(&table);
                 thread::spawn(move || table.start(0, &birth(number), 2).unwrap())

@@ -12,3 +12,4 @@ mod mounted;
 mod parked;
 mod runtimes;
 mod support;
+mod verdicts;

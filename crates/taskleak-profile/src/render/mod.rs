@@ -16,6 +16,8 @@ mod text;
 
 use std::io::{self, BufWriter, Write};
 
+pub(crate) use self::show::Time;
+
 use crate::snapshot::Snapshot;
 
 /// The text by groups, as `/debug/tasks` shows it.

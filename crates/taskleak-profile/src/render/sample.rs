@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::snapshot::{
     Frame, Group, GroupId, Health, Kind, Module, Process, SCHEMA, Snapshot, SourceLocation, Spread,
-    Stack, State, Task, Totals, Wait,
+    Stack, State, Task, Totals, Verdict, Wait,
 };
 
 /// A frame that can be refined.
@@ -107,6 +107,7 @@ fn group(id: u64, count: u64, state: State) -> Group {
             max: 133_000,
         },
         verdict: None,
+        allowed: None,
         spawned_at: Some(SourceLocation {
             file: "src/main.rs".to_owned(),
             line: 52,
@@ -151,7 +152,16 @@ fn groups() -> Vec<Group> {
         ]
     };
     vec![
-        waiting(0x1f0c, 10_000, &[mpsc], vec![receive()]),
+        Group {
+            verdict: Some(Verdict {
+                level: "likely".to_owned(),
+                evidence: vec![
+                    "stalled: 9990 tasks have waited".to_owned(),
+                    "growing: they rose\nfrom 20".to_owned(),
+                ],
+            }),
+            ..waiting(0x1f0c, 10_000, &[mpsc], vec![receive()])
+        },
         Group {
             name: "checkout\n1 @ 0x1".to_owned(),
             kind: Kind::Local,
@@ -169,6 +179,7 @@ fn groups() -> Vec<Group> {
         },
         Group {
             name: "heartbeat".to_owned(),
+            allowed: Some("name=heartbeat".to_owned()),
             runtime: "io".to_owned(),
             blocked_ms: Some(Spread {
                 min: 350,

@@ -198,7 +198,7 @@ impl fmt::Display for Clean<'_> {
 /// A time in milliseconds as people say it, to two units: `350ms`, `4.2s`, `2m10s`, `3h5m`,
 /// `2d4h`.
 #[derive(Clone, Copy)]
-pub(super) struct Time(pub(super) u64);
+pub(crate) struct Time(pub(crate) u64);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

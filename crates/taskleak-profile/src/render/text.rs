@@ -230,21 +230,29 @@ impl GroupText<'_> {
     }
 
     fn verdict(&self, sink: &mut impl Write) -> io::Result<()> {
+        if let Some(allowed) = &self.group.allowed {
+            writeln!(sink, "# allowed by {}", Clean(allowed))?;
+        }
         let Some(verdict) = &self.group.verdict else {
             return Ok(());
         };
-        let evidence = verdict.evidence.join("; ");
-        writeln!(
-            sink,
-            "# leak {}: {}",
-            Clean(&verdict.level),
-            Clean(&evidence)
-        )
+        writeln!(sink, "# leak {}", Clean(&verdict.level))?;
+        for fact in &verdict.evidence {
+            writeln!(sink, "#   {}", Clean(fact))?;
+        }
+        Ok(())
     }
 
     fn missing(&self, sink: &mut impl Write) -> io::Result<()> {
-        if self.group.wait == [Wait::Nothing] {
-            writeln!(sink, "# no waker is alive: only an abort can end it")?;
+        if self.group.wait.contains(&Wait::Nothing) {
+            let where_it_waited = match self.group.waiting_at.is_empty() {
+                true => "",
+                false => "; above is where its last ones were cloned",
+            };
+            writeln!(
+                sink,
+                "# no waker is alive: only an abort can end it{where_it_waited}"
+            )?;
         }
         match self.group.wakers_without_stack {
             0 => {}

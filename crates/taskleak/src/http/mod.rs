@@ -27,8 +27,10 @@ impl Detector {
     /// |---|---|
     /// | `/debug/tasks` | the tasks in groups; `?debug=2` each task, `?format=json`, `pprof`, `folded` |
     /// | `/debug/tasks/ID` | one task |
+    /// | `/debug/leaks` | the tasks with a verdict of the watchdog; as `/debug/tasks` |
     /// | `/debug/pprof/` | the profiles, with a count for each |
     /// | `/debug/pprof/tasks` | the task profile for `go tool pprof`; `?debug=1`, `?debug=2` text |
+    /// | `/debug/pprof/taskleaks` | the same of the tasks with a verdict |
     /// | `/debug/pprof/cmdline` | the command line, its arguments apart by NUL bytes |
     ///
     /// Loopback addresses alone are taken, and requests whose `Host` names one, unless

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{Method, StatusCode};
+use taskleak_profile::census::Findings;
 use taskleak_profile::query::Query;
 use taskleak_profile::raw::RawTask;
 use taskleak_profile::render::{Format, Options, render};
@@ -31,11 +32,10 @@ pub(super) struct Refused {
 /// What is to be written.
 #[derive(Debug, Clone)]
 pub(super) enum Answer {
-    /// The tasks, or the one with this id.
     Tasks {
         query: Query,
         options: Options,
-        only: Option<u64>,
+        which: Which,
     },
     Index,
     Cmdline,
@@ -43,8 +43,18 @@ pub(super) enum Answer {
     Symbol,
 }
 
-const PATHS: &str = "there are /debug/tasks, /debug/tasks/ID, /debug/pprof/, \
-                     /debug/pprof/tasks and /debug/pprof/cmdline";
+/// Of which tasks an answer is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Which {
+    All,
+    /// Those that a verdict is about.
+    Leaks,
+    /// The one with this id.
+    Only(u64),
+}
+
+const PATHS: &str = "there are /debug/tasks, /debug/tasks/ID, /debug/leaks, /debug/pprof/, \
+                     /debug/pprof/tasks, /debug/pprof/taskleaks and /debug/pprof/cmdline";
 
 impl Refused {
     pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Refused {
@@ -61,15 +71,17 @@ pub(super) fn find(method: &Method, path: &str, query: Option<&str>) -> Result<R
     let below = path.strip_prefix("/debug").unwrap_or(path);
     refuse_method(method, below)?;
     match below {
-        "/tasks" => tasks(query, None, Format::Text),
-        "/pprof/tasks" => tasks(query, None, Format::Pprof),
+        "/tasks" => tasks(query, Which::All, Format::Text),
+        "/leaks" => tasks(query, Which::Leaks, Format::Text),
+        "/pprof/tasks" => tasks(query, Which::All, Format::Pprof),
+        "/pprof/taskleaks" => tasks(query, Which::Leaks, Format::Pprof),
         // Relative, so that it holds wherever the service is mounted.
         "/pprof" => Ok(Route::Redirect("pprof/")),
         "/pprof/" => Ok(Route::Answer(Answer::Index)),
         "/pprof/cmdline" => Ok(Route::Answer(Answer::Cmdline)),
         "/pprof/symbol" => Ok(Route::Answer(Answer::Symbol)),
         _ => match below.strip_prefix("/tasks/").map(task_id) {
-            Some(Some(id)) => tasks(query, Some(id), Format::Text),
+            Some(Some(id)) => tasks(query, Which::Only(id), Format::Text),
             Some(None) => {
                 let why = format!("{path} names no task: an id is a number");
                 Err(Refused::new(StatusCode::NOT_FOUND, why))
@@ -102,7 +114,7 @@ fn refuse_method(method: &Method, below: &str) -> Result<(), Refused> {
     })
 }
 
-fn tasks(query: Option<&str>, only: Option<u64>, format: Format) -> Result<Route, Refused> {
+fn tasks(query: Option<&str>, which: Which, format: Format) -> Result<Route, Refused> {
     let query = Query::parse(query).map_err(|error| {
         let status = match error.is_not_built() {
             true => StatusCode::NOT_FOUND,
@@ -111,11 +123,11 @@ fn tasks(query: Option<&str>, only: Option<u64>, format: Format) -> Result<Route
         Refused::new(status, error.to_string())
     })?;
     let mut options = query.options(format);
-    options.each_task |= only.is_some();
+    options.each_task |= matches!(which, Which::Only(_));
     Ok(Route::Answer(Answer::Tasks {
         query,
         options,
-        only,
+        which,
     }))
 }
 
@@ -141,8 +153,12 @@ impl Answer {
                         format: Format::Pprof,
                         ..
                     },
+                which,
                 ..
-            } => Some("attachment; filename=\"tasks.pb.gz\""),
+            } => Some(match which {
+                Which::Leaks => "attachment; filename=\"taskleaks.pb.gz\"",
+                Which::All | Which::Only(_) => "attachment; filename=\"tasks.pb.gz\"",
+            }),
             _ => None,
         }
     }
@@ -152,8 +168,8 @@ impl Answer {
             Answer::Tasks {
                 query,
                 options,
-                only,
-            } => tasks_of(shared, query, options, *only, to),
+                which,
+            } => tasks_of(shared, query, options, *which, to),
             Answer::Index => Ok(write_index(shared, to)?),
             Answer::Cmdline => Ok(write_cmdline(to)?),
             Answer::Symbol => Ok(writeln!(to, "num_symbols: 1")?),
@@ -165,24 +181,26 @@ fn tasks_of(
     shared: &Shared,
     query: &Query,
     options: &Options,
-    only: Option<u64>,
+    which: Which,
     to: &mut dyn Write,
 ) -> Result<(), RenderError> {
     // Told apart from a task that the query leaves out.
     let is_there = AtomicBool::new(false);
-    let admits = |task: &RawTask| {
-        let asked_for = only.is_none_or(|id| task.id == id);
-        if asked_for {
+    let admits = |task: &RawTask, findings: &Findings| match which {
+        Which::All => query.admits(task),
+        Which::Leaks => query.admits_leak(task, findings),
+        Which::Only(id) if task.id == id => {
             is_there.store(true, Ordering::Relaxed);
+            query.admits(task)
         }
-        asked_for && query.admits(task)
+        Which::Only(_) => false,
     };
     let scope = Scope {
         keep_tasks: options.each_task,
         admits: &admits,
     };
     let snapshot = reporter::snapshot(shared, &scope);
-    if let Some(id) = only
+    if let Which::Only(id) = which
         && !is_there.into_inner()
     {
         return Err(RenderError::NoTask(id));
@@ -191,15 +209,21 @@ fn tasks_of(
 }
 
 fn write_index(shared: &Shared, to: &mut dyn Write) -> std::io::Result<()> {
-    let mut tasks = 0u64;
-    shared.recorder.copy_tasks(|_| tasks += 1);
+    let findings = shared.findings();
+    let (mut tasks, mut leaks) = (0u64, 0u64);
+    shared.recorder.copy_tasks(|task| {
+        tasks += 1;
+        leaks += u64::from(findings.accuse(task, None));
+    });
     writeln!(to, "/debug/pprof/\n")?;
-    writeln!(to, "{:>10}  {:<8}  what it is", "count", "profile")?;
+    writeln!(to, "{:>10}  {:<9}  what it is", "count", "profile")?;
     let about = "every task: where it waits, where it was created; ?debug=1 text by groups, \
                  ?debug=2 text by tasks, else for go tool pprof";
-    writeln!(to, "{tasks:>10}  {:<8}  {about}", "tasks")?;
+    writeln!(to, "{tasks:>10}  {:<9}  {about}", "tasks")?;
+    let about = "the tasks with a verdict of the watchdog: they may wait for ever; the same forms";
+    writeln!(to, "{leaks:>10}  {:<9}  {about}", "taskleaks")?;
     let about = "the command line of this process, arguments apart by NUL bytes";
-    writeln!(to, "{:>10}  {:<8}  {about}", "", "cmdline")
+    writeln!(to, "{:>10}  {:<9}  {about}", "", "cmdline")
 }
 
 fn write_cmdline(to: &mut dyn Write) -> std::io::Result<()> {
@@ -251,7 +275,10 @@ mod tests {
         check("/debug/tasks/99999999999999999999", "", 404);
         check("/debug/tasks/", "", 404);
         check("/debug/pprof/heap", "", 404);
-        check("/debug/leaks", "", 404);
+        check("/debug/leaks", "debug=2&seconds=300", 200);
+        check("/debug/leaks/", "", 404);
+        check("/debug/leaks", "seconds=soon", 400);
+        check("/debug/pprof/taskleaks", "debug=1", 200);
         check("/metrics", "", 404);
         check("/debug", "", 404);
         check("/debugger/tasks", "", 404);
