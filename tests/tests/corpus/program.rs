@@ -13,7 +13,7 @@ use taskleak_profile::snapshot::Wait;
 /// A leak that services have, as a leaky and a fixed program.
 pub(crate) struct Pattern {
     pub(crate) name: &'static str,
-    /// Where it was met: a thread, or the list of the design.
+    /// Where it was met: a thread, or the list of the design; `ours` if nowhere yet.
     pub(crate) source: &'static str,
     pub(crate) leaky: fn() -> Program,
     pub(crate) fixed: fn() -> Program,

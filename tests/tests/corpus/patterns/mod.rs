@@ -1,7 +1,9 @@
-//! The leaks of the design's list (`leak-patterns.md`), one file for each.
+//! The leaks of the design's list (`leak-patterns.md`), and a few for the waits that it leaves
+//! out; one file for each.
 
 use crate::program::Pattern;
 
+mod barrier_short;
 mod broadcast_laggard;
 mod contract_violation;
 mod detached_retry;
@@ -13,6 +15,8 @@ mod looping_timer;
 mod no_waker_kept;
 mod oneshot_kept;
 mod pending;
+mod permit_forgotten;
+mod read_twice;
 mod silent_sender;
 mod timeout_receive;
 mod timeout_send;
@@ -42,4 +46,8 @@ pub(crate) const ALL: &[Pattern] = &[
     tracker_unclosed::PATTERN,
     looping_timer::PATTERN,
     detached_retry::PATTERN,
+    read_twice::READER,
+    read_twice::WRITER,
+    barrier_short::PATTERN,
+    permit_forgotten::PATTERN,
 ];

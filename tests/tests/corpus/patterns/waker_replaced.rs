@@ -4,7 +4,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use futures::task::AtomicWaker;
 use taskleak_profile::snapshot::Wait;
@@ -18,7 +18,7 @@ pub(crate) const PATTERN: Pattern = Pattern {
     source: "design",
     leaky,
     fixed,
-    function: "waker_replaced::load_once",
+    function: "waker_replaced::Value::poll_loaded",
     waits: &[Wait::Nothing],
 };
 
@@ -28,31 +28,36 @@ fn leaky() -> Program {
 
 /// Loads a value that one task waits for; or two, and that goes wrong.
 async fn load_once(n: u64) {
-    let loaded = Arc::new(Loaded::default());
-    let waiters = if goes_wrong(n) { 2 } else { 1 };
-    for _ in 0..waiters {
-        tokio::spawn(wait_in_slot(Arc::clone(&loaded)));
-    }
+    let value = Arc::new(Value::default());
+    tokio::spawn(use_value(Arc::clone(&value)));
     work().await;
-    loaded.is_loaded.store(true, Ordering::Release);
-    loaded.waiter.wake();
+    if goes_wrong(n) {
+        tokio::spawn(use_value(Arc::clone(&value)));
+        work().await;
+    }
+    value.is_loaded.store(true, Ordering::Release);
+    value.waiter.wake();
 }
 
 #[derive(Default)]
-struct Loaded {
+struct Value {
     is_loaded: AtomicBool,
     waiter: AtomicWaker,
 }
 
-async fn wait_in_slot(loaded: Arc<Loaded>) {
-    poll_fn(|context| {
-        loaded.waiter.register(context.waker());
-        match loaded.is_loaded.load(Ordering::Acquire) {
+impl Value {
+    fn poll_loaded(&self, context: &Context<'_>) -> Poll<()> {
+        self.waiter.register(context.waker());
+        match self.is_loaded.load(Ordering::Acquire) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
-    })
-    .await;
+    }
+}
+
+async fn use_value(value: Arc<Value>) {
+    poll_fn(|context| value.poll_loaded(context)).await;
+    work().await;
 }
 
 fn fixed() -> Program {
@@ -61,14 +66,16 @@ fn fixed() -> Program {
 
 async fn load(n: u64) {
     let loaded = Arc::new(Notify::new());
-    let waiters = if goes_wrong(n) { 2 } else { 1 };
-    for _ in 0..waiters {
-        tokio::spawn(wait_in_line(Arc::clone(&loaded)));
-    }
+    tokio::spawn(use_loaded(Arc::clone(&loaded)));
     work().await;
+    if goes_wrong(n) {
+        tokio::spawn(use_loaded(Arc::clone(&loaded)));
+        work().await;
+    }
     loaded.notify_waiters();
 }
 
-async fn wait_in_line(loaded: Arc<Notify>) {
+async fn use_loaded(loaded: Arc<Notify>) {
     loaded.notified().await;
+    work().await;
 }
