@@ -1,0 +1,244 @@
+//! The detector of the corpus, and what it said of each program.
+//!
+//! How late a verdict is:
+//! 1. It is due when the first task that was left behind has waited past the threshold; where
+//!    the number of tasks has to rise, or their spawner still lives, when the trend has been
+//!    watched for its window too.
+//! 2. Since when that task waits is read off a snapshot: from the recorder, not the watchdog.
+//! 3. It is late by the sweeps that have been since; time in which this machine did not let a
+//!    thread run that wanted to is left out.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use taskleak::{Detector, Snapshot};
+use taskleak_profile::snapshot::{Frame, Group, State, Task, Wait};
+use taskleak_profile::verdict::Level;
+
+use crate::program::Pattern;
+
+const SWEEP: Duration = Duration::from_millis(250);
+/// How long a task may wait.
+pub(crate) const BLOCKED_AFTER: Duration = Duration::from_secs(2);
+/// The window of the trend.
+pub(crate) const GROWING_OVER: Duration = Duration::from_secs(4);
+/// Those with a threshold of their own.
+const OTHER_WAITS: [Wait; 8] = [
+    Wait::ChanSend,
+    Wait::MutexLock,
+    Wait::RwLockRead,
+    Wait::RwLockWrite,
+    Wait::Semaphore,
+    Wait::Barrier,
+    Wait::Join,
+    Wait::Notify,
+];
+/// So many sweeps after it is due, a verdict is there.
+const SWEEPS: u32 = 2;
+
+/// A group that got a verdict.
+#[derive(Debug, Clone)]
+pub(crate) struct Accused {
+    /// When it was first told.
+    pub(crate) at: Instant,
+    /// As it was told last with this level, its highest.
+    pub(crate) group: Group,
+    pub(crate) level: Level,
+}
+
+/// What the detector said, by the runtime that polls the tasks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Said {
+    by_runtime: Arc<Mutex<HashMap<String, Vec<Accused>>>>,
+}
+
+impl Said {
+    pub(crate) fn of(&self, runtime: &str) -> Vec<Accused> {
+        let all = self.by_runtime.lock();
+        all.get(runtime).cloned().unwrap_or_default()
+    }
+
+    fn note(&self, group: &Group) {
+        let Some(verdict) = &group.verdict else {
+            return;
+        };
+        let mut levels = Level::ALL.into_iter();
+        let level = levels.find(|level| level.word() == verdict.level);
+        let level = level.expect("a level has a word");
+        let mut all = self.by_runtime.lock();
+        let accused = all.entry(group.runtime.clone()).or_default();
+        match accused.iter_mut().find(|known| known.group.id == group.id) {
+            Some(known) if level >= known.level => {
+                known.level = level;
+                known.group = group.clone();
+            }
+            Some(_) => {}
+            None => accused.push(Accused {
+                at: Instant::now(),
+                group: group.clone(),
+                level,
+            }),
+        }
+    }
+}
+
+/// Installs the detector; what it says is noted.
+pub(crate) fn install() -> Result<(Detector, Said), Box<dyn Error>> {
+    let said = Said::default();
+    let noted = said.clone();
+    let mut builder = Detector::builder()
+        .sweep_every(SWEEP)?
+        .blocked_after(BLOCKED_AFTER)?
+        .growing_over(GROWING_OVER)?;
+    for wait in OTHER_WAITS {
+        builder = builder.blocked_after_on(wait, BLOCKED_AFTER)?;
+    }
+    let detector = builder
+        .on_verdict(move |report| noted.note(&report.group))
+        .install()?;
+    Ok((detector, said))
+}
+
+impl Pattern {
+    /// Whether these are the tasks that it leaks.
+    pub(crate) fn names(&self, group: &Group) -> bool {
+        self.names_function(group) && self.names_wait(group)
+    }
+
+    pub(crate) fn names_function(&self, group: &Group) -> bool {
+        let waits_in = |stack: &Arc<[Frame]>| is_path_to(leaf(stack), self.function);
+        match group.waiting_at.as_slice() {
+            [] => waits_in(&group.created_by),
+            stacks => stacks.iter().all(waits_in),
+        }
+    }
+
+    pub(crate) fn names_wait(&self, group: &Group) -> bool {
+        group.wait == self.waits
+    }
+}
+
+/// The innermost function that is shown.
+pub(crate) fn leaf(stack: &[Frame]) -> &str {
+    let shown = stack.iter().find(|frame| !frame.hidden);
+    shown.map_or("", |frame| &frame.function)
+}
+
+fn is_path_to(path: &str, function: &str) -> bool {
+    path.strip_suffix(function)
+        .is_some_and(|before| before.is_empty() || before.ends_with("::"))
+}
+
+/// When a verdict came, as seen from the first task that was left behind.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Delay {
+    since_leak: Duration,
+    /// The sweeps between, its own among them; 0 if it was not yet due.
+    sweeps: u32,
+}
+
+impl Delay {
+    pub(crate) fn is_in_time(self) -> bool {
+        self.sweeps <= SWEEPS
+    }
+
+    /// Of a verdict given at that time on tasks that this snapshot, taken later, still shows.
+    pub(crate) fn of(
+        pattern: &Pattern,
+        runtime: &str,
+        at: Instant,
+        snapshot: &Snapshot,
+        machine: &Machine,
+    ) -> Option<Delay> {
+        let taken_ago = snapshot.taken_at.elapsed().unwrap_or_default();
+        let now = Instant::now().checked_sub(taken_ago)?;
+        let groups = snapshot.groups.iter();
+        let leaked: Vec<_> = groups
+            .filter(|group| group.runtime == runtime && pattern.names(group))
+            .map(|group| group.id)
+            .collect();
+        let tasks = snapshot.tasks.iter();
+        let of_pattern = tasks.filter(|task| leaked.contains(&task.group));
+        let (due, since) = of_pattern
+            .filter_map(|task| due(pattern, &task, snapshot, now))
+            .min()?;
+        let late = at.saturating_duration_since(due);
+        let late = late.saturating_sub(machine.kept_waiting(due, at));
+        Some(Delay {
+            since_leak: at.saturating_duration_since(since),
+            sweeps: late.as_millis().div_ceil(SWEEP.as_millis()) as u32,
+        })
+    }
+}
+
+impl fmt::Display for Delay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} s, ", self.since_leak.as_secs_f64())?;
+        match self.sweeps {
+            0 => f.write_str("before it was due"),
+            sweeps => write!(f, "at sweep {sweeps}"),
+        }
+    }
+}
+
+/// When a verdict on this task is due, and since when the task is left behind.
+fn due(
+    pattern: &Pattern,
+    task: &Task,
+    snapshot: &Snapshot,
+    now: Instant,
+) -> Option<(Instant, Instant)> {
+    let waits = task.state == State::Waiting;
+    let loops = pattern.waits.contains(&Wait::Sleep);
+    let for_ms = if loops { task.age_ms } else { task.blocked_ms? };
+    let since = now.checked_sub(Duration::from_millis(for_ms))?;
+    let spawner_lives = task
+        .parent
+        .is_some_and(|id| snapshot.tasks.get(id).is_some());
+    let window = match loops || spawner_lives {
+        true => GROWING_OVER,
+        false => Duration::ZERO,
+    };
+    waits.then(|| (since + BLOCKED_AFTER + window, since))
+}
+
+/// How long this machine lets a thread wait that does as the watchdog does.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Machine {
+    overslept: Arc<Mutex<Vec<(Instant, Duration)>>>,
+}
+
+impl Machine {
+    /// Watches as long as the process runs.
+    pub(crate) fn watch() -> Machine {
+        let machine = Machine::default();
+        let noted = machine.clone();
+        thread::spawn(move || {
+            loop {
+                let slept = Instant::now();
+                thread::sleep(SWEEP);
+                let over = slept.elapsed().saturating_sub(SWEEP);
+                noted.overslept.lock().push((Instant::now(), over));
+            }
+        });
+        machine
+    }
+
+    /// How much of this time.
+    fn kept_waiting(&self, from: Instant, to: Instant) -> Duration {
+        let overslept = self.overslept.lock();
+        let meanwhile = overslept.iter().filter(|(at, _)| (from..=to).contains(at));
+        meanwhile.map(|(_, over)| *over).sum()
+    }
+
+    pub(crate) fn longest(&self) -> Duration {
+        let overslept = self.overslept.lock();
+        let each = overslept.iter().map(|(_, over)| *over);
+        each.max().unwrap_or_default()
+    }
+}
