@@ -3,13 +3,21 @@
 use crate::program::Pattern;
 
 mod abandoned_reader;
+mod child_needs_permit;
+mod dead_waiter;
 mod feeds_itself;
 mod full_both_ways;
+mod lost_slot;
+mod missed_stop;
 mod queued_behind_itself;
+mod read_to_write;
+mod recursive_read;
 mod retained_receiver;
 mod session_cycle;
 mod undriven_login;
+mod unpolled_lock;
 mod unseen_value;
+mod wrong_notification;
 
 pub(crate) const ALL: &[Pattern] = &[
     abandoned_reader::PATTERN,
@@ -20,6 +28,14 @@ pub(crate) const ALL: &[Pattern] = &[
     full_both_ways::PATTERN,
     feeds_itself::PATTERN,
     retained_receiver::PATTERN,
+    unpolled_lock::PATTERN,
+    recursive_read::PATTERN,
+    read_to_write::PATTERN,
+    lost_slot::PATTERN,
+    child_needs_permit::PATTERN,
+    dead_waiter::PATTERN,
+    wrong_notification::PATTERN,
+    missed_stop::PATTERN,
 ];
 
 /// One request in five takes the way on which the leaky program leaks.
