@@ -6,6 +6,7 @@ mod abandoned_reader;
 mod child_needs_permit;
 mod dead_waiter;
 mod feeds_itself;
+mod first_waker;
 mod full_both_ways;
 mod lost_slot;
 mod missed_stop;
@@ -14,7 +15,9 @@ mod read_to_write;
 mod recursive_read;
 mod retained_receiver;
 mod session_cycle;
+mod swallowed_item;
 mod undriven_login;
+mod unheard_resolver;
 mod unpolled_lock;
 mod unseen_value;
 mod wrong_notification;
@@ -36,6 +39,9 @@ pub(crate) const ALL: &[Pattern] = &[
     dead_waiter::PATTERN,
     wrong_notification::PATTERN,
     missed_stop::PATTERN,
+    first_waker::PATTERN,
+    swallowed_item::PATTERN,
+    unheard_resolver::PATTERN,
 ];
 
 /// One request in five takes the way on which the leaky program leaks.
