@@ -1,9 +1,10 @@
-//! A task drains a channel until it is closed, and itself holds a sender: it never is.
+//! A crawler takes pages from a queue until it is closed, and keeps a sender of that queue for
+//! the links that it finds: it never is.
 
 use taskleak_profile::snapshot::Wait;
 use tokio::sync::mpsc;
 
-use crate::load::requests;
+use crate::load::{goes_wrong, requests, work};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -11,38 +12,58 @@ pub(crate) const PATTERN: Pattern = Pattern {
     source: "design",
     leaky,
     fixed,
-    function: "unclosed_range::crawl_with_sender",
+    function: "unclosed_range::crawl_deeply",
     waits: &[Wait::ChanReceive],
 };
+
+type Page = u64;
 
 fn leaky() -> Program {
     Box::pin(requests(|n| async move {
         let (links, queue) = mpsc::channel(8);
-        links.send(n).await.expect("the crawler receives");
-        tokio::spawn(crawl_with_sender(links, queue));
+        links.send(n).await.expect("the queue is open");
+        if goes_wrong(n) {
+            tokio::spawn(crawl_deeply(links, queue));
+        } else {
+            drop(links);
+            tokio::spawn(crawl(queue));
+        }
     }))
+}
+
+async fn crawl_deeply(links: mpsc::Sender<Page>, mut queue: mpsc::Receiver<Page>) {
+    while let Some(page) = queue.recv().await {
+        work().await;
+        if page % 2 == 1 {
+            links.send(page / 2).await.expect("the queue is open");
+        }
+    }
 }
 
 fn fixed() -> Program {
     Box::pin(requests(|n| async move {
         let (links, queue) = mpsc::channel(8);
-        links.send(n).await.expect("the crawler receives");
-        drop(links);
-        tokio::spawn(crawl(queue));
+        links.send(n).await.expect("the queue is open");
+        if goes_wrong(n) {
+            tokio::spawn(crawl_to_the_end(links.downgrade(), queue));
+        } else {
+            tokio::spawn(crawl(queue));
+        }
     }))
 }
 
-/// A page may have links of its own, which go into the same queue.
-async fn crawl_with_sender(links: mpsc::Sender<u64>, mut queue: mpsc::Receiver<u64>) {
+/// What is in the queue when the last strong sender has gone is still received.
+async fn crawl_to_the_end(links: mpsc::WeakSender<Page>, mut queue: mpsc::Receiver<Page>) {
     while let Some(page) = queue.recv().await {
-        if page % 2 == 1 {
-            links.send(page / 2).await.expect("it is received here");
+        work().await;
+        if let (1, Some(links)) = (page % 2, links.upgrade()) {
+            links.send(page / 2).await.expect("the queue is open");
         }
     }
 }
 
-async fn crawl(mut queue: mpsc::Receiver<u64>) {
+async fn crawl(mut queue: mpsc::Receiver<Page>) {
     while queue.recv().await.is_some() {
-        tokio::task::yield_now().await;
+        work().await;
     }
 }
