@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex};
 use taskleak_profile::snapshot::Wait;
 use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedSender};
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -69,7 +68,7 @@ impl Upstream {
     fn answer(&self, n: u64) -> Receiver<u64> {
         let (answer, response) = mpsc::channel(1);
         answer.try_send(n).unwrap();
-        if is_unlucky(n) {
+        if goes_wrong(n) {
             self.open_and_idle.lock().unwrap().push(answer);
         }
         response

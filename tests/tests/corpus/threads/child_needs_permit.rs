@@ -8,8 +8,7 @@ use std::sync::Arc;
 use taskleak_profile::snapshot::Wait;
 use tokio::sync::Semaphore;
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -26,7 +25,7 @@ where
     R: Future<Output = ()> + Send + 'static,
 {
     Box::pin(requests(move |n| async move {
-        let jobs = if is_unlucky(n) { 1 } else { 2 };
+        let jobs = if goes_wrong(n) { 1 } else { 2 };
         tokio::spawn(run(Arc::new(Semaphore::new(jobs))));
     }))
 }

@@ -12,8 +12,7 @@ use taskleak_profile::snapshot::Wait;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -31,7 +30,7 @@ const PATIENCE: Duration = Duration::from_millis(2);
 fn leaky() -> Program {
     Box::pin(requests(|n| async move {
         let pool = Arc::new(Pool::default());
-        if is_unlucky(n) {
+        if goes_wrong(n) {
             timeout(PATIENCE, pool.acquire_in_line()).await.ok();
         }
         let later = Arc::clone(&pool);
@@ -44,7 +43,7 @@ fn leaky() -> Program {
 fn fixed() -> Program {
     Box::pin(requests(|n| async move {
         let pool = Arc::new(Pool::default());
-        if is_unlucky(n) {
+        if goes_wrong(n) {
             timeout(PATIENCE, pool.acquire_or_leave()).await.ok();
         }
         let later = Arc::clone(&pool);

@@ -9,8 +9,7 @@ use futures::{SinkExt, StreamExt};
 use taskleak_profile::snapshot::Wait;
 use tokio::sync::mpsc;
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -28,7 +27,7 @@ where
 {
     Box::pin(requests(move |n| async move {
         let (blocks, announced) = mpsc::unbounded_channel();
-        let behind = if is_unlucky(n) { 8 } else { 1 };
+        let behind = if goes_wrong(n) { 8 } else { 1 };
         for block in n..n + behind {
             blocks.send(block).ok();
         }

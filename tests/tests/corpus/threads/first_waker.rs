@@ -12,8 +12,7 @@ use std::time::Duration;
 use taskleak_profile::snapshot::Wait;
 use tokio::time::{sleep, timeout};
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -31,7 +30,7 @@ const PATIENCE: Duration = Duration::from_millis(2);
 fn leaky() -> Program {
     Box::pin(requests(|n| async move {
         let event = Arc::new(Mutex::new(Event::default()));
-        if !is_unlucky(n) {
+        if !goes_wrong(n) {
             set(&event);
         }
         let mut waiting = Waiting::new(&event, Keep::First);
@@ -46,7 +45,7 @@ fn leaky() -> Program {
 fn fixed() -> Program {
     Box::pin(requests(|n| async move {
         let event = Arc::new(Mutex::new(Event::default()));
-        if !is_unlucky(n) {
+        if !goes_wrong(n) {
             set(&event);
         }
         let mut waiting = Waiting::new(&event, Keep::Last);

@@ -9,8 +9,7 @@ use std::collections::VecDeque;
 use taskleak_profile::snapshot::Wait;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -42,7 +41,7 @@ where
     W: Future<Output = ()> + Send + 'static,
 {
     Box::pin(requests(move |n| async move {
-        let jobs = if is_unlucky(n) { ROOM } else { 1 };
+        let jobs = if goes_wrong(n) { ROOM } else { 1 };
         let (to_dispatcher, dispatcher) = mpsc::channel(ROOM);
         let (to_worker, worker) = mpsc::channel(1);
         for _ in 0..jobs {

@@ -11,8 +11,7 @@ use taskleak_profile::snapshot::Wait;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -44,7 +43,7 @@ fn fixed() -> Program {
 
 /// How long a client waits for a connection.
 fn patience(n: u64) -> Duration {
-    match is_unlucky(n) {
+    match goes_wrong(n) {
         true => HANDSHAKE / 2,
         false => HANDSHAKE * 250,
     }

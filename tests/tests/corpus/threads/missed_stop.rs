@@ -12,8 +12,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -62,7 +61,7 @@ fn connect(clients: &Clients) -> Receiver<u64> {
 
 /// What a worker does between the start of a connection's task and its own end: at times nothing.
 async fn work_before_stop(n: u64) {
-    if !is_unlucky(n) {
+    if !goes_wrong(n) {
         sleep(Duration::from_millis(5)).await;
     }
 }

@@ -43,8 +43,3 @@ pub(crate) const ALL: &[Pattern] = &[
     swallowed_item::PATTERN,
     unheard_resolver::PATTERN,
 ];
-
-/// One request in five takes the way on which the leaky program leaks.
-fn is_unlucky(n: u64) -> bool {
-    n.is_multiple_of(5)
-}

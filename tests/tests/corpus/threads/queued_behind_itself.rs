@@ -15,8 +15,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -43,7 +42,7 @@ where
             let (ask, asked) = oneshot::channel();
             reports.send(0).await.unwrap();
             tokio::spawn(report(reports, asked));
-            if is_unlucky(n) {
+            if goes_wrong(n) {
                 sleep(SLOW).await;
                 ask.send(()).ok();
                 sleep(SLOW).await;

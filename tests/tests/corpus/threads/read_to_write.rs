@@ -10,8 +10,7 @@ use std::sync::Arc;
 use taskleak_profile::snapshot::Wait;
 use tokio::sync::RwLock;
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -32,7 +31,7 @@ where
 {
     Box::pin(requests(move |n| async move {
         let prices = Prices::default();
-        if !is_unlucky(n) {
+        if !goes_wrong(n) {
             prices.write().await.insert(n, 1);
         }
         tokio::spawn(refresh(prices, n));

@@ -10,8 +10,7 @@ use taskleak_profile::snapshot::Wait;
 use tokio::sync::RwLock;
 use tokio::time::sleep;
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -33,7 +32,7 @@ fn leaky() -> Program {
         let room = Room::default();
         tokio::spawn(aggregate(Arc::clone(&room)));
         sleep(LOAD / 2).await;
-        if is_unlucky(n) {
+        if goes_wrong(n) {
             tokio::spawn(append_behind_reader(room, n));
         }
     }))
@@ -44,7 +43,7 @@ fn fixed() -> Program {
         let room = Room::default();
         tokio::spawn(aggregate_under_one_guard(Arc::clone(&room)));
         sleep(LOAD / 2).await;
-        if is_unlucky(n) {
+        if goes_wrong(n) {
             tokio::spawn(append(room, n));
         }
     }))

@@ -8,8 +8,7 @@
 use async_channel::{Receiver, Sender};
 use taskleak_profile::snapshot::Wait;
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -58,7 +57,7 @@ async fn enqueue(queue: Sender<u64>) {
 
 /// Some readers leave after their first assignment.
 async fn read(reader: Receiver<u64>, n: u64) {
-    let wanted = if is_unlucky(n) { 1 } else { ASSIGNMENTS };
+    let wanted = if goes_wrong(n) { 1 } else { ASSIGNMENTS };
     for _ in 0..wanted {
         reader.recv().await.ok();
     }

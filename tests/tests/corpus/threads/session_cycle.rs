@@ -10,8 +10,7 @@ use std::sync::{Arc, Weak};
 use taskleak_profile::snapshot::Wait;
 use tokio::sync::broadcast::{self, Receiver, Sender};
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -31,7 +30,7 @@ struct Session {
 fn leaky() -> Program {
     Box::pin(requests(|n| async move {
         let session = Arc::new(Session::new());
-        if is_unlucky(n) {
+        if goes_wrong(n) {
             let events = session.events.subscribe();
             tokio::spawn(count_and_keep(Arc::clone(&session), events));
         }
@@ -42,7 +41,7 @@ fn leaky() -> Program {
 fn fixed() -> Program {
     Box::pin(requests(|n| async move {
         let session = Arc::new(Session::new());
-        if is_unlucky(n) {
+        if goes_wrong(n) {
             let events = session.events.subscribe();
             tokio::spawn(count(Arc::downgrade(&session), events));
         }

@@ -12,8 +12,7 @@ use futures::{Stream, StreamExt};
 use taskleak_profile::snapshot::Wait;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -52,7 +51,7 @@ async fn send(mut chunks: Chunks) {
 /// A body that comes in a whole chunk, or in halves of one.
 fn body(n: u64) -> Chunks {
     let (to_body, parts) = mpsc::unbounded_channel();
-    let part = if is_unlucky(n) { CHUNK / 2 } else { CHUNK };
+    let part = if goes_wrong(n) { CHUNK / 2 } else { CHUNK };
     for _ in 0..CHUNK / part {
         to_body.send(part).ok();
     }

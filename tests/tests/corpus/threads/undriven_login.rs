@@ -8,8 +8,7 @@
 use taskleak_profile::snapshot::Wait;
 use tokio::sync::{mpsc, oneshot};
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -23,13 +22,13 @@ pub(crate) const PATTERN: Pattern = Pattern {
 
 fn leaky() -> Program {
     Box::pin(requests(|n| async move {
-        tokio::spawn(log_in_before_driving(is_unlucky(n)));
+        tokio::spawn(log_in_before_driving(goes_wrong(n)));
     }))
 }
 
 fn fixed() -> Program {
     Box::pin(requests(|n| async move {
-        tokio::spawn(log_in_while_driving(is_unlucky(n)));
+        tokio::spawn(log_in_while_driving(goes_wrong(n)));
     }))
 }
 

@@ -10,8 +10,7 @@ use taskleak_profile::snapshot::Wait;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::time::sleep;
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -31,7 +30,7 @@ where
     R: Future<Output = ()> + Send + 'static,
 {
     Box::pin(requests(move |n| async move {
-        if is_unlucky(n) {
+        if goes_wrong(n) {
             let (changes, mut addresses) = mpsc::channel(1);
             tokio::spawn(resolve(changes));
             addresses.recv().await;

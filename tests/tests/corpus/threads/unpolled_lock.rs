@@ -11,8 +11,7 @@ use taskleak_profile::snapshot::Wait;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::sleep;
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -40,7 +39,7 @@ where
         let mut writer = queue.lock().await;
         tokio::spawn(sandbox(Arc::clone(&queue), cancelled));
         writer.push(n);
-        if is_unlucky(n) {
+        if goes_wrong(n) {
             sleep(SLOW).await;
             cancel.send(()).ok();
             sleep(SLOW).await;

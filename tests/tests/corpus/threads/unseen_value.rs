@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex};
 use taskleak_profile::snapshot::Wait;
 use tokio::sync::watch::{self, Receiver, Sender};
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -52,7 +51,7 @@ fn fixed() -> Program {
 /// Most backends take longer to start than it takes to subscribe to them.
 fn start(backends: &Backends, n: u64, publish: fn(&Sender<bool>)) -> Receiver<bool> {
     let (state, _) = watch::channel(false);
-    let subscribed = (!is_unlucky(n)).then(|| state.subscribe());
+    let subscribed = (!goes_wrong(n)).then(|| state.subscribe());
     publish(&state);
     let ready = subscribed.unwrap_or_else(|| state.subscribe());
     backends.lock().unwrap().push(state);

@@ -12,8 +12,7 @@ use taskleak_profile::snapshot::Wait;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::is_unlucky;
-use crate::load::requests;
+use crate::load::{goes_wrong, requests};
 use crate::program::{Pattern, Program};
 
 pub(crate) const PATTERN: Pattern = Pattern {
@@ -43,7 +42,7 @@ where
         let connection = Arc::new(Connection::default());
         tokio::spawn(open(Arc::clone(&connection)));
         sleep(ROUND_TRIP).await;
-        if is_unlucky(n) {
+        if goes_wrong(n) {
             // For another stream, which has taken the room when this one looks.
             connection.room.notify_waiters();
             sleep(ROUND_TRIP).await;
