@@ -75,6 +75,11 @@ impl Flags {
         changes
     }
 
+    /// A group could not be told of: it is as if it had never been seen.
+    pub fn forget(&mut self, group: GroupId) {
+        self.told.remove(&group);
+    }
+
     fn change(&mut self, now: &Accused) -> Option<Change> {
         let Some(told) = self.told.get_mut(&now.group) else {
             let told = Told {

@@ -100,6 +100,17 @@ impl Grouper {
         }
     }
 
+    /// The groups alone, as [`finish`](Self::finish) makes them.
+    pub fn groups(
+        self,
+        source: &mut impl Source,
+        findings: &Findings,
+        rules: &Rules,
+    ) -> Vec<Group> {
+        let (merged, _) = merge(self.groups, findings, &mut Lookup::new(source));
+        finished(merged, rules)
+    }
+
     /// Resolves, merges and sorts the groups; `findings` judge them, `rules` allow them.
     pub fn finish(
         self,
@@ -113,11 +124,7 @@ impl Grouper {
         } = self;
         let (merged, places) = merge(raw, findings, &mut Lookup::new(source));
         let tasks = rows.map_or_else(Tasks::default, |rows| tasks(rows, &places, &merged));
-        let mut groups: Vec<Group> = merged
-            .into_iter()
-            .map(|merged| rules.applied(merged.finish()))
-            .collect();
-        groups.sort_unstable_by(|a, b| b.count.cmp(&a.count).then(a.id.cmp(&b.id)));
+        let groups = finished(merged, rules);
         let totals = Totals {
             spawned: meta.spawned,
             unknown: meta.unknown,
@@ -139,6 +146,13 @@ impl Grouper {
     }
 }
 
+fn finished(merged: Vec<Merged<'_>>, rules: &Rules) -> Vec<Group> {
+    let finished = merged.into_iter().map(Merged::finish);
+    let mut groups: Vec<Group> = finished.map(|group| rules.applied(group)).collect();
+    groups.sort_unstable_by(|a, b| b.count.cmp(&a.count).then(a.id.cmp(&b.id)));
+    groups
+}
+
 impl Totals {
     /// Sums over groups; what groups don't tell is 0.
     pub(crate) fn of(groups: &[Group]) -> Self {
@@ -153,7 +167,8 @@ impl Totals {
                 *totals.by_wait.entry(wait).or_default() += group.count;
             }
             if let Some(verdict) = &group.verdict {
-                *totals.by_verdict.entry(verdict.level.clone()).or_default() += group.count;
+                let accused = verdict.tasks.min(group.count);
+                *totals.by_verdict.entry(verdict.level.clone()).or_default() += accused;
             }
         }
         totals
@@ -223,6 +238,18 @@ enum Wakers {
 }
 
 impl Key {
+    /// What tasks with these waits have in common, whoever they are.
+    pub(crate) fn of_waits_alone(&self) -> Self {
+        Self {
+            created: 0,
+            name: 0,
+            spawned_at: 0,
+            runtime: 0,
+            daemon: false,
+            ..*self
+        }
+    }
+
     /// With how many wakers no stack explains.
     pub(crate) fn of(task: &RawTask) -> (Self, u32) {
         let mut key = Self {
@@ -534,9 +561,12 @@ impl Read {
             Wakers::Partly => "some wakers",
             Wakers::Explained | Wakers::Unseen => "wakers",
         });
-        self.waits
-            .iter()
-            .for_each(|stack| hash.number(stack.identity));
+        for stack in &self.waits {
+            hash.number(stack.identity);
+            // One line may wait on different things, by what it is generic over.
+            hash.text(stack.wait.word());
+            hash.text(&stack.primitive);
+        }
         if self.daemon {
             hash.text(DAEMON);
         }

@@ -20,7 +20,7 @@
 //! | `group` | the group with this id |
 //! | `limit` | the so many largest groups; of their tasks, the so many oldest |
 //! | `full` | `1`: frames of the runtime too |
-//! | `seconds` | tasks that are there now and were not so many seconds ago; of leaks, those that got their verdict since |
+//! | `seconds` | tasks that are there now and were not so many seconds ago; of leaks, those that passed their threshold since |
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -113,8 +113,8 @@ impl Query {
         new && self.has_blocked(task)
     }
 
-    /// [`admits`](Self::admits) among the tasks that a verdict is about: `seconds` leaves those
-    /// that had it already then.
+    /// [`admits`](Self::admits) among the tasks that a verdict is about: `seconds` leaves out
+    /// those that were past their threshold already then.
     pub fn admits_leak(&self, task: &RawTask, findings: &Findings) -> bool {
         findings.accuse(task, self.since_ms()) && self.has_blocked(task)
     }
@@ -496,6 +496,7 @@ mod tests {
         all.groups[1].verdict = Some(Verdict {
             level: "suspect".to_owned(),
             evidence: vec!["lost".to_owned()],
+            tasks: 7,
         });
         let filtered = Query::parse(Some(query)).unwrap().apply(all.clone());
         let counted: u64 = filtered.groups.iter().map(|group| group.count).sum();

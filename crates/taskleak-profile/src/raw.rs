@@ -74,7 +74,7 @@ pub enum Origin {
         /// How long ago that was; `None` if it is no longer known.
         ago_ms: Option<u64>,
         /// How many tasks stand between the two: 0 if the one that ended spawned this one. They
-        /// are stuck themselves.
+        /// are held up themselves.
         between: u32,
     },
 }

@@ -67,6 +67,7 @@ mod tests {
         let verdict = Verdict {
             level: "suspect".to_owned(),
             evidence: Vec::new(),
+            tasks: 1,
         };
         let unmatched = || -> Vec<String> { rules.unmatched().map(ToString::to_string).collect() };
         assert_eq!(unmatched().len(), 3);

@@ -102,7 +102,7 @@ pub struct Totals {
     pub by_state: BTreeMap<State, u64>,
     /// Waiting tasks by [`Wait`]; a task that waits on several counts under each.
     pub by_wait: BTreeMap<Wait, u64>,
-    /// Tasks of groups with a verdict, by its level.
+    /// Tasks that verdicts are about, by level.
     pub by_verdict: BTreeMap<String, u64>,
     /// Tasks that a query left out: they are in no other count here and in no group.
     #[serde(default)]
@@ -334,6 +334,10 @@ pub struct Verdict {
     pub level: String,
     /// The facts behind it, one line each.
     pub evidence: Vec<String>,
+    /// The tasks that it is about, as of the last sweep: not those of the group that have only
+    /// begun to wait.
+    #[serde(default)]
+    pub tasks: u64,
 }
 
 /// A place in the source.

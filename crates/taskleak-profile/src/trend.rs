@@ -126,7 +126,7 @@ impl Trend {
         if last.is_some_and(|last| count < last.count) {
             self.fell_at_ms = Some(at_ms);
         }
-        if count == 0 && self.is_over(at_ms) {
+        if count == 0 && self.begins_anew(at_ms) {
             *self = Self::new(Duration::from_millis(self.window_ms));
             return;
         }
@@ -148,7 +148,7 @@ impl Trend {
     }
 
     /// Whether a zero now stands before a series: there was none yet, or zeros for a window.
-    fn is_over(&mut self, at_ms: u64) -> bool {
+    fn begins_anew(&mut self, at_ms: u64) -> bool {
         let since_ms = *self.zero_since_ms.get_or_insert(at_ms);
         self.recent.samples.is_empty() || at_ms - since_ms >= self.window_ms
     }

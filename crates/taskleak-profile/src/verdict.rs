@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | `lost` | the task waits and none of its wakers is alive, so no wake can reach it | who holds its `JoinHandle` or `AbortHandle`: a task may be parked on purpose until somebody aborts it |
 //! | `stalled` | it has waited past the threshold of all that it waits on: channels, locks, semaphores, joins, notifications; no timer, no I/O, nothing unknown beside them | whether a peer is still going to serve it: an idle worker looks the same |
-//! | `orphaned` | the task that spawned it has ended, or an ancestor has and those between are stuck themselves | whether it was meant to outlive its spawner: a pool that the first request started does |
-//! | `growing` | the number of such tasks rose over the window ([`Trend`](crate::trend)); of tasks that wait on a timer, those count that went into this wait when they were old: they loop | whether the load rises instead, and whether it will level off |
+//! | `orphaned` | the task that spawned it has ended, or an ancestor has and those between are held up themselves, by locks, full channels or joins | whether it was meant to outlive its spawner: a pool that the first request started does |
+//! | `growing` | the number of such tasks rose over the window ([`Trend`](crate::trend)), and hardly one of them left: leaked tasks stay; of tasks that wait on a timer, those count that went into this wait when they were old: they loop | whether the load rises instead, and whether it will level off; tasks whose names differ are groups apart, which don't grow |
 //!
 //! What waits on I/O, in an executor of its own (`sub-executor`), in a future that nobody knows
 //! (`other`), or has a waker without a stack, gets no evidence but `lost`.
@@ -21,8 +21,8 @@
 //! | `stalled`, with `orphaned` or `growing` | `suspect` |
 //! | `stalled` on a receive, join or notification, spawned by a root that still runs | none: a daemon; `suspect` if asked for |
 //! | `stalled` | `suspect` |
-//! | `growing` and looping on a timer, `orphaned` | `likely` |
-//! | `growing` and looping on a timer | `suspect` |
+//! | looping on a timer, `orphaned`, `growing` for five windows | `likely` |
+//! | looping on a timer, `growing`, `orphaned` or for five windows | `suspect` |
 //!
 //! 1. `proven` is for what can't be otherwise. Nothing here can see that, so nothing earns it.
 //! 2. Where it is a guess which of its wakers are alive, `suspect` is the most.
@@ -123,6 +123,8 @@ pub(crate) struct Orphaned {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Growing {
     pub(crate) growth: Growth,
+    /// So many went on or ended meanwhile: few, or it is no evidence.
+    pub(crate) left: u64,
     /// They loop on a timer; else they are stuck in one wait.
     pub(crate) loops: bool,
     pub(crate) forecast: Option<Forecast>,
@@ -180,11 +182,10 @@ pub(crate) fn judge(evidence: &[Evidence], circumstances: Circumstances) -> Opti
             return None;
         }
         Level::Suspect
-    } else if growing.is_some_and(|fact| fact.loops) {
-        if orphaned {
-            Level::Likely
-        } else {
-            Level::Suspect
+    } else if growing.is_some_and(|fact| fact.loops) && (orphaned || sustained) {
+        match orphaned && sustained {
+            true => Level::Likely,
+            false => Level::Suspect,
         }
     } else {
         return None;
@@ -197,7 +198,11 @@ pub(crate) fn judge(evidence: &[Evidence], circumstances: Circumstances) -> Opti
 }
 
 /// The verdict as a snapshot has it.
-pub(crate) fn verdict(evidence: &[Evidence], circumstances: Circumstances) -> Option<Judged> {
+pub(crate) fn verdict(
+    tasks: u64,
+    evidence: &[Evidence],
+    circumstances: Circumstances,
+) -> Option<Judged> {
     let level = judge(evidence, circumstances)?;
     let mut told: Vec<String> = evidence.iter().map(ToString::to_string).collect();
     if circumstances.guessed {
@@ -206,6 +211,7 @@ pub(crate) fn verdict(evidence: &[Evidence], circumstances: Circumstances) -> Op
     let verdict = Verdict {
         level: level.word().to_owned(),
         evidence: told,
+        tasks,
     };
     Some(Judged { level, verdict })
 }
@@ -297,10 +303,10 @@ impl fmt::Display for Orphaned {
         write!(f, "orphaned: task {}, ", self.ancestor)?;
         match self.between {
             0 => write!(f, "which spawned {whose}")?,
-            1 => write!(f, "whose child spawned {whose} and is stuck too")?,
+            1 => write!(f, "whose child spawned {whose} and is held up too")?,
             between => write!(
                 f,
-                "from which {whose} descends through {between} tasks that are stuck too"
+                "from which {whose} descends through {between} tasks that are held up too"
             )?,
         }
         match self.ended_ms {
@@ -343,8 +349,10 @@ impl fmt::Display for Growing {
             "growing: {what} from {from} to {to} in {over}, {}",
             Rate(per_minute)
         )?;
-        if never_fell {
-            f.write_str(", never fell")?;
+        match self.left {
+            0 if never_fell => f.write_str(", never fell")?,
+            0 => {}
+            left => write!(f, ", {left} left meanwhile")?,
         }
         match &self.forecast {
             Some(forecast) => write!(f, "; {forecast}"),
@@ -441,6 +449,7 @@ mod tests {
                 never_fell: true,
                 sustained,
             },
+            left: 0,
             loops,
             forecast: Some(Forecast::Count {
                 tasks: 10_000,
@@ -462,6 +471,7 @@ mod tests {
                 "growing" => evidence.push(growing(false, false)),
                 "sustained" => evidence.push(growing(true, false)),
                 "looping" => evidence.push(growing(false, true)),
+                "looping on" => evidence.push(growing(true, true)),
                 "root" => circumstances.from_root = true,
                 "guessed" => circumstances.guessed = true,
                 "asked" => circumstances.suspect_daemons = true,
@@ -509,13 +519,16 @@ mod tests {
         check("locked + growing + orphaned", "likely");
         check("locked + sustained + root", "likely");
 
-        check("looping", "suspect");
-        check("looping + root", "suspect");
-        check("looping + orphaned", "likely");
+        check("looping", "none");
+        check("looping + root", "none");
+        check("looping + orphaned", "suspect");
+        check("looping on", "suspect");
+        check("looping on + root", "suspect");
+        check("looping on + orphaned", "likely");
 
         check("guessed", "none");
         check("idle + sustained + guessed", "suspect");
-        check("looping + orphaned + guessed", "suspect");
+        check("looping on + orphaned + guessed", "suspect");
     }
 
     /// Whatever comes together.
@@ -599,6 +612,7 @@ mod tests {
                     never_fell: false,
                     sustained: true,
                 },
+                left: 1,
                 loops: true,
                 forecast: Some(Forecast::Memory {
                     left: 3_100_000_000,
@@ -606,8 +620,8 @@ mod tests {
                     in_ms: 90_000_000,
                 }),
             }),
-            "growing: tasks that loop on a timer rose from 1 to 4 in 10m0s, +18.0 an hour; at \
-             that rate the futures alone (552 bytes each) fill the 3100 MB that are left in 1d1h",
+            "growing: tasks that loop on a timer rose from 1 to 4 in 10m0s, +18.0 an hour, 1 left \
+             meanwhile; at that rate the futures alone (552 bytes each) fill the 3100 MB that are left in 1d1h",
         );
     }
 }

@@ -18,13 +18,15 @@ use crate::polls::{self, Owner};
 ///
 /// # Limits
 ///
-/// It sees what is spawned before the closure returns. Tasks that an async function spawns later
-/// take an allow rule ([`Builder::allow`](crate::Builder::allow)), and so do the tasks that a
-/// daemon spawns.
+/// It sees what is spawned before the closure returns, and nothing that tasks spawn, be they
+/// daemons or polled by a `block_on` within the closure. Tasks that an async function spawns later
+/// take an allow rule ([`Builder::allow`](crate::Builder::allow)).
 pub fn daemon<T>(spawn: impl FnOnce() -> T) -> T {
     let _restored = match polls::owner() {
-        Owner::Host => Some(Restored(polls::set_owner(Owner::Daemons))),
-        Owner::Daemons | Owner::Detector => None,
+        Owner::Host | Owner::Daemons { .. } => {
+            Some(Restored(polls::set_owner(polls::daemons_here())))
+        }
+        Owner::Detector => None,
     };
     spawn()
 }
@@ -35,5 +37,23 @@ struct Restored(Owner);
 impl Drop for Restored {
     fn drop(&mut self) {
         polls::set_owner(self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thread_is_given_back_also_after_a_panic() {
+        daemon(|| {
+            assert_eq!(polls::owner(), polls::daemons_here());
+            daemon(|| assert_eq!(polls::owner(), polls::daemons_here()));
+            assert_eq!(polls::owner(), polls::daemons_here());
+        });
+        assert_eq!(polls::owner(), Owner::Host);
+        let panicked = std::panic::catch_unwind(|| daemon(|| panic!("the user's mistake")));
+        assert!(panicked.is_err());
+        assert_eq!(polls::owner(), Owner::Host);
     }
 }

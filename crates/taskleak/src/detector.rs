@@ -181,6 +181,9 @@ impl std::fmt::Debug for Builder {
     }
 }
 
+/// A trend over fewer counts says little.
+const SWEEPS_IN_A_WINDOW: u32 = 15;
+
 impl Builder {
     /// Lets the debug endpoint be bound to addresses that other machines reach, for requests
     /// that carry `Authorization: Bearer TOKEN`.
@@ -227,14 +230,16 @@ impl Builder {
         Ok(detector)
     }
 
-    pub(crate) fn detector(self) -> Detector {
+    pub(crate) fn detector(mut self) -> Detector {
+        let shortest = self.sweep_every * SWEEPS_IN_A_WINDOW;
+        self.settings.growing_over = self.settings.growing_over.max(shortest);
         let recorder = Arc::new(Recorder::new());
         let shared = Arc::new(Shared {
             recorder,
             reporter: Mutex::new(Reporter::new()),
             watched: Mutex::new(Vec::new()),
             rules: self.allowed.into_iter().collect(),
-            rules_match_within: self.settings.needed_for_a_verdict(),
+            rules_match_within: Duration::from_millis(self.settings.receive_ms()).saturating_mul(2),
             swept: Mutex::default(),
             teller: Teller::new(self.on_verdict),
             faults: Mutex::new(Vec::new()),

@@ -88,7 +88,8 @@ impl Builder {
     }
 
     /// The window over which a rising number of stuck tasks is a trend: a minute, if this is not
-    /// called ([`taskleak_profile::trend`]). Five windows are a trend that lasts.
+    /// called ([`taskleak_profile::trend`]). Five windows are a trend that lasts. It is taken to
+    /// be fifteen sweeps if it is shorter.
     ///
     /// # Errors
     ///
@@ -154,10 +155,11 @@ impl Builder {
     /// Calls this when a group gets a verdict, when its tasks have doubled, when the verdict
     /// becomes surer, and when it is gone.
     ///
-    /// It runs on a thread of its own, in which a `tracing` event of the same (target
-    /// `taskleak`, level WARN) is emitted before. If it panics, the panic is noted in the
-    /// snapshot's `health`, and it is called again for the next report. While it blocks, up to 64
-    /// reports are kept; more are dropped, counted and told in `health`.
+    /// It runs on a thread of its own, and so does what emits the `tracing` event of the same
+    /// (target `taskleak`, level WARN). If it panics, the panic is noted in the snapshot's
+    /// `health`, and it is called again for the next report; a program that is built with
+    /// `panic = "abort"` ends, of course. While it blocks, up to 256 reports are kept; what finds
+    /// no room is counted, told in `health`, and tried again at the next sweep.
     pub fn on_verdict(mut self, call: impl Fn(&Report) + Send + 'static) -> Self {
         self.on_verdict = Some(Box::new(call));
         self

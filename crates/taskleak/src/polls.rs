@@ -31,8 +31,11 @@ pub(crate) struct Poll {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
     Host,
-    /// The host's, and what it spawns now is meant to run as long as the process.
-    Daemons,
+    /// The host's, and what it spawns from within no more polls than these is meant to run as long
+    /// as the process.
+    Daemons {
+        depth: usize,
+    },
     /// One of the detector's: its tasks are not recorded.
     Detector,
 }
@@ -111,6 +114,12 @@ pub(crate) fn ordinal() -> usize {
 /// Makes this thread the detector's, for good.
 pub(crate) fn belong_to_detector() {
     set_owner(Owner::Detector);
+}
+
+/// What [`owner`] is if a spawn at this moment is of a daemon.
+pub(crate) fn daemons_here() -> Owner {
+    let depth = THREAD.with(|thread| thread.depth.get());
+    Owner::Daemons { depth }
 }
 
 /// Changes whose thread this is, and returns whose it was.

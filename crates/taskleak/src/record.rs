@@ -30,7 +30,9 @@
 //!    those who are not told of it ([`Exited::Dropped`]).
 //! 7. The drop of the last waker of a task that waits and was not woken is noted by whoever
 //!    dropped it, in one word with the low 12 bits of the generation. A note is of the present
-//!    wait if its generation is the task's and it is not older than `since`.
+//!    wait if its generation is the task's and it is not older than `since`. If a waker of the task
+//!    was cloned where this recorder does not see it, the note says that instead, for good: of such
+//!    a task "no waker" is not known.
 //! 8. The word of a task that has ended keeps the tick of that in `since`, until the next task.
 
 use taskleak_stack::StackId;
@@ -147,6 +149,8 @@ pub(crate) struct Copied {
     pub(crate) runtime: u32,
     pub(crate) waits: Waits,
     pub(crate) lost: Option<Lost>,
+    /// Some of its wakers were cloned unseen, so it may have more than are counted.
+    pub(crate) unseen_wakers: bool,
 }
 
 /// The drop of the last waker of a task that waits.
@@ -177,6 +181,12 @@ impl Glance {
 
     pub(crate) fn since(self) -> Tick {
         since(self.0)
+    }
+
+    /// It is of a task that is alive, and the other of the same one.
+    pub(crate) fn same_task(self, other: Glance) -> bool {
+        const TASK: u64 = LIVE | GENERATION_MASK << GENERATION_SHIFT;
+        self.0 & LIVE != 0 && self.0 & TASK == other.0 & TASK
     }
 }
 
@@ -215,6 +225,8 @@ const KIND_MASK: u32 = 0b11;
 const DAEMON: u32 = 0b100;
 const RUNTIME_SHIFT: u32 = 3;
 const LOST_GENERATION_MASK: u32 = 0xfff;
+/// In place of the id of a stack: wakers were cloned unseen.
+const UNSEEN: u32 = 0xf_ffff;
 
 #[cfg(not(taskleak_loom))]
 const _: () = assert!(size_of::<Record>() == 128);
@@ -341,9 +353,21 @@ impl Record {
 
     /// Notes who dropped the last waker ([`Dropped::Last`]).
     pub(crate) fn note_lost(&self, key: Key, lost: Lost) {
-        let by = lost.by.map_or(0, StackId::get) << 12 | lost_generation(key);
-        let packed = u64::from(lost.at) << 32 | u64::from(by);
+        if !self.has_unseen_wakers(key) {
+            let by = lost.by.map_or(0, StackId::get);
+            let packed = u64::from(lost.at) << 32 | u64::from(noted(by, key));
+            self.lost.store(packed, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that wakers of the task are cloned unseen ([`Dropped::Unseen`]).
+    pub(crate) fn note_unseen(&self, key: Key) {
+        let packed = u64::from(noted(UNSEEN, key));
         self.lost.store(packed, Ordering::Relaxed);
+    }
+
+    fn has_unseen_wakers(&self, key: Key) -> bool {
+        self.lost.load(Ordering::Relaxed) as u32 == noted(UNSEEN, key)
     }
 
     /// A waker was woken and kept, on any thread.
@@ -513,6 +537,9 @@ impl Record {
             runtime: runtime_kind >> RUNTIME_SHIFT,
             waits,
             lost,
+            unseen_wakers: self
+                .last_key()
+                .is_some_and(|key| self.has_unseen_wakers(key)),
         }
     }
 
@@ -522,6 +549,7 @@ impl Record {
         let packed = self.lost.load(Ordering::Relaxed);
         let (at, by) = ((packed >> 32) as Tick, packed as u32);
         let is_of_this_wait = by & LOST_GENERATION_MASK == lost_generation(key)
+            && by >> 12 != UNSEEN
             && at.wrapping_sub(since(word)) as i32 >= 0;
         (packed != 0 && is_of_this_wait).then(|| Lost {
             at,
@@ -595,6 +623,10 @@ fn since(word: u64) -> Tick {
 
 fn with_since(word: u64, now: Tick) -> u64 {
     word & ((1 << SINCE_SHIFT) - 1) | u64::from(now) << SINCE_SHIFT
+}
+
+fn noted(stack: u32, key: Key) -> u32 {
+    stack << 12 | lost_generation(key)
 }
 
 fn lost_generation(key: Key) -> u32 {
@@ -722,6 +754,19 @@ mod tests {
         record.enter(key(), 6);
         let _ = record.exit(key(), 7);
         assert_eq!(record.read().unwrap().lost, None);
+    }
+
+    #[test]
+    fn a_task_with_wakers_that_are_not_seen_is_not_lost() {
+        let record = parked(&[&[1]]);
+        record.note_unseen(key());
+        assert_eq!(record.drop_waker(key()), Dropped::Last);
+        record.note_lost(key(), Lost { at: 9, by: None });
+        let copied = record.read().unwrap();
+        assert!(copied.unseen_wakers && copied.lost.is_none());
+        assert!(record.end(key(), 9));
+        record.start(Key::new(3, 8), &birth(), 9);
+        assert!(!record.read().unwrap().unseen_wakers);
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Recorder {
             task_id: fields.task_id,
             parent: parent.map_or(0, |poll| poll.task_id),
             parent_key: parent.map(|poll| poll.key),
-            daemon: owner == Owner::Daemons,
+            daemon: owner == polls::daemons_here(),
             kind: fields.kind.unwrap_or(TaskKind::Task),
             created: self.creation_stack(parent),
             name: fields.name,
@@ -220,11 +220,19 @@ impl Recorder {
         Some(raw(&record.read()?, now))
     }
 
-    /// Who spawned the task in this slot: itself, or above it as far as tasks are stuck.
-    pub(crate) fn origin(&self, slot: u32, is_stuck: impl Fn(u32) -> bool) -> Origin {
-        let Some(mut child) = self.table.record(slot).and_then(Record::read) else {
-            return Origin::Live;
-        };
+    /// The task that has this record now, and who spawned it: itself, or above it as far as
+    /// tasks are held up.
+    pub(crate) fn task_with_origin(
+        &self,
+        record: &Record,
+        is_held_up: impl Fn(u32) -> bool,
+    ) -> Option<(RawTask, Origin)> {
+        let copied = record.read()?;
+        let task = raw(&copied, self.clock.now());
+        Some((task, self.origin(copied, is_held_up)))
+    }
+
+    fn origin(&self, mut child: Copied, is_held_up: impl Fn(u32) -> bool) -> Origin {
         for between in 0..MAX_ANCESTORS {
             let Some(key) = child.birth.parent_key else {
                 return Origin::Root;
@@ -234,7 +242,7 @@ impl Recorder {
                 Fate::Alive(parent) if parent.birth.kind == TaskKind::BlockOn => {
                     return Origin::Root;
                 }
-                Fate::Alive(parent) if is_stuck(key.slot()) => child = *parent,
+                Fate::Alive(parent) if is_held_up(key.slot()) => child = *parent,
                 Fate::Alive(_) => return Origin::Live,
                 Fate::Ended(at) => {
                     return Origin::Ended {
@@ -288,7 +296,10 @@ impl Recorder {
     fn waker_gone(&self, record: &Record, key: Key, dropped: Dropped) {
         match dropped {
             Dropped::Counted | Dropped::Gone => {}
-            Dropped::Unseen => count(&self.losses.unseen_clones),
+            Dropped::Unseen => {
+                count(&self.losses.unseen_clones);
+                record.note_unseen(key);
+            }
             Dropped::Last => self.task_lost(record, key),
         }
     }
@@ -333,6 +344,7 @@ fn raw(copied: &Copied, now: Tick) -> RawTask {
         (false, false) => State::Waiting,
     };
     let observable = matches!(kind, Kind::Task | Kind::Local);
+    let may_have_more = copied.unseen_wakers && copied.wakers == 0;
     let mut task = RawTask {
         id: birth.task_id,
         parent: birth.parent,
@@ -344,9 +356,10 @@ fn raw(copied: &Copied, now: Tick) -> RawTask {
         created: birth.created.map_or(0, StackId::get),
         waits: [0; MAX_WAITS],
         waits_len: 0,
-        wakers: observable.then_some(copied.wakers),
+        wakers: (observable && !may_have_more).then_some(copied.wakers),
         wakers_explained: 0,
-        waits_guessed: copied.waits.iter().any(|wait| wait.doubtful),
+        // Of a lost task they are those that it had, gone or not.
+        waits_guessed: copied.lost.is_none() && copied.waits.iter().any(|wait| wait.doubtful),
         name: birth.name,
         spawned_at: birth.location,
         runtime: copied.runtime,

@@ -276,11 +276,11 @@ impl Shared {
         health.dropped = dropped(&self.recorder.losses);
         let of_the_watchdog = [
             (
-                "verdicts: tasks not watched, too many groups",
+                "verdicts: tasks that the last sweep did not watch, too many groups",
                 self.findings().crowded_out(),
             ),
             (
-                "verdicts: tasks left for a later sweep",
+                "verdicts: tasks that the last sweep left for a later one",
                 self.swept.lock().left_unplaced,
             ),
             (

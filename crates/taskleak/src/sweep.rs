@@ -4,10 +4,11 @@
 //! 1. A sweep reads one cache line of a record whose state has not changed since the sweep before.
 //!    Only a task that is in another wait is copied and placed in the census anew.
 //! 2. It takes no lock but that of the reporter, for the symbols of one new stack at a time.
-//! 3. A task that a sweep does not count loses its cell.
+//! 3. A task that a sweep does not count loses its cell, and a task that counted and went on is
+//!    told to the census.
 //! 4. At most [`MOST_PLACED`] tasks are placed in a sweep; the next one goes on where it ended.
 
-use taskleak_profile::census::{CellId, Census, Look};
+use taskleak_profile::census::{CellId, Census, Counted, Look};
 use taskleak_profile::raw::{Origin, RawTask};
 use taskleak_profile::rules::Rules;
 
@@ -26,7 +27,8 @@ pub(crate) struct Sweep {
     /// The first slot whose task may be placed.
     resume: usize,
     worth: Worth,
-    /// Tasks that were left for a later sweep, in all sweeps.
+    most_placed: usize,
+    /// Tasks that the last sweep left for a later one.
     pub(crate) left: u64,
 }
 
@@ -44,8 +46,7 @@ struct Worth {
 struct Slot {
     glance: Glance,
     cell: Option<CellId>,
-    /// It is past its threshold.
-    is_stuck: bool,
+    counted: Counted,
     /// It is to be placed once more, because what is known of it may have come late.
     once_more: bool,
 }
@@ -56,7 +57,7 @@ impl Slot {
     const EMPTY: Slot = Slot {
         glance: Glance::NONE,
         cell: None,
-        is_stuck: false,
+        counted: Counted::Not,
         once_more: false,
     };
 }
@@ -70,6 +71,7 @@ impl Sweep {
                 waited_ms: least_threshold_ms / 2,
                 old_ms,
             },
+            most_placed: MOST_PLACED,
             left: 0,
         }
     }
@@ -89,11 +91,12 @@ impl Sweep {
             source,
             rules,
             now: recorder.clock.publish(),
-            left: MOST_PLACED,
+            left: self.most_placed,
         };
         let worth = self.worth;
         let mut left_at = None;
         let mut first = 0;
+        self.left = 0;
         for records in recorder.chunks() {
             if self.slots.len() < first + records.len() {
                 self.slots.resize(first + records.len(), Slot::EMPTY);
@@ -101,6 +104,9 @@ impl Sweep {
             let slots = &mut self.slots[first..][..records.len()];
             for (at, (record, slot)) in records.iter().zip(slots).enumerate() {
                 let glance = record.glance();
+                if let Some(left) = slot.left_by(glance) {
+                    placing.census.leave(left, !slot.glance.same_task(glance));
+                }
                 if !glance.waits() {
                     *slot = Slot::EMPTY;
                     continue;
@@ -119,12 +125,29 @@ impl Sweep {
                 if let Some(cell) = slot.cell {
                     let age_ms = || ms_between(record.spawned(), placing.now);
                     let number = number as u32;
-                    slot.is_stuck = placing.census.count(cell, number, waited_ms, age_ms);
+                    slot.counted = placing.census.count(cell, number, waited_ms, age_ms);
                 }
             }
             first += records.len();
         }
         self.resume = left_at.unwrap_or(0);
+    }
+
+    /// Copies the tasks that counted, of the cells that are asked for.
+    pub(crate) fn copy_counted(
+        &self,
+        recorder: &Recorder,
+        wanted: impl Fn(CellId) -> bool,
+        mut each: impl FnMut(&RawTask),
+    ) {
+        let now = recorder.clock.now();
+        for (number, slot) in self.slots.iter().enumerate() {
+            let is_wanted = slot.counted != Counted::Not && slot.cell.is_some_and(&wanted);
+            let record = is_wanted.then(|| recorder.record(number as u32)).flatten();
+            if let Some(task) = record.and_then(|record| recorder.task(record, now)) {
+                each(&task);
+            }
+        }
     }
 
     /// For [`Census::finish`], after [`count`](Self::count).
@@ -139,11 +162,23 @@ impl Sweep {
 impl Worth {
     fn placing(self, waited_ms: u64, record: &Record, glance: Glance) -> bool {
         let may_loop = || ms_between(record.spawned(), glance.since()) >= self.old_ms;
-        waited_ms >= self.waited_ms || may_loop()
+        // Not within the tick in which it parked: the next wait would look the same.
+        waited_ms > 0 && (waited_ms >= self.waited_ms || may_loop())
     }
 }
 
 impl Slot {
+    /// The cell of a task that counted and is in another wait, or gone.
+    fn left_by(&self, glance: Glance) -> Option<CellId> {
+        let stays = self.glance.same_task(glance)
+            && glance.waits()
+            && self.glance.since() == glance.since();
+        match self.counted {
+            Counted::Past | Counted::HeldUp if !stays => self.cell,
+            _ => None,
+        }
+    }
+
     /// Forgets what was known of another wait.
     fn look_at(&mut self, glance: Glance) {
         if self.glance == glance && !self.once_more {
@@ -186,22 +221,134 @@ struct Looking<'a> {
 }
 
 impl Look for Looking<'_> {
-    fn task(&self, slot: u32) -> Option<RawTask> {
+    fn task(&self, slot: u32) -> Option<(RawTask, Origin)> {
         let known = self.sweep.slots.get(slot as usize)?;
         let record = self.recorder.record(slot)?;
-        let task = self.recorder.task(record, self.recorder.clock.now())?;
-        (record.glance() == known.glance).then_some(task)
-    }
-
-    fn origin(&self, slot: u32) -> Origin {
-        let is_stuck = |slot: u32| {
+        let is_held_up = |slot: u32| {
             let slot = self.sweep.slots.get(slot as usize);
-            slot.is_some_and(|slot| slot.is_stuck)
+            slot.is_some_and(|slot| slot.counted == Counted::HeldUp)
         };
-        self.recorder.origin(slot, is_stuck)
+        let task = self.recorder.task_with_origin(record, is_held_up)?;
+        record.glance().same_task(known.glance).then_some(task)
     }
 
     fn memory_left(&self) -> Option<u64> {
         memory::left()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use taskleak_profile::census::{Accused, Settings};
+    use taskleak_profile::snapshot::Wait;
+    use tokio::runtime::Runtime;
+    use tokio::sync::oneshot;
+    use tracing::subscriber::{DefaultGuard, NoSubscriber};
+
+    use super::*;
+    use crate::Detector;
+    use crate::clock::TICK;
+
+    /// Tasks that wait on a thread's own runtime, and sweeps over them.
+    struct Watched {
+        runtime: Runtime,
+        detector: Detector,
+        sweep: Sweep,
+        census: Census,
+        _subscriber: DefaultGuard,
+    }
+
+    impl Watched {
+        fn new() -> Watched {
+            let (subscriber, detector) = Detector::builder().wrap(NoSubscriber::new());
+            let mut settings = Settings::default();
+            settings.set_threshold(Wait::ChanReceive, TICK);
+            // Else the root's tasks would be daemons.
+            settings.suspect_daemons = true;
+            Watched {
+                _subscriber: tracing::subscriber::set_default(subscriber),
+                runtime: tokio::runtime::Builder::new_current_thread()
+                    .build()
+                    .unwrap(),
+                detector,
+                sweep: Sweep::new(settings.least_ms(), settings.receive_ms()),
+                census: Census::new(settings),
+            }
+        }
+
+        fn park(&self) -> oneshot::Sender<()> {
+            let (sender, receiver) = oneshot::channel();
+            self.runtime.spawn(receiver);
+            self.run();
+            sender
+        }
+
+        fn run(&self) {
+            self.runtime.block_on(tokio::task::yield_now());
+        }
+
+        /// The tasks that a sweep accuses.
+        fn accused(&mut self) -> u64 {
+            // Two ticks: past the threshold, and not in the tick of the park.
+            thread::sleep(3 * TICK);
+            let shared = &self.detector.shared;
+            let source = &mut OneByOne::new(&shared.reporter);
+            let (sweep, census) = (&mut self.sweep, &mut self.census);
+            sweep.count(&shared.recorder, census, source, &shared.rules);
+            let findings = census.finish(0, &sweep.look(&shared.recorder), source);
+            findings
+                .accused()
+                .iter()
+                .map(|Accused { tasks, .. }| tasks)
+                .sum()
+        }
+    }
+
+    #[test]
+    fn a_task_that_goes_on_is_counted_no_more() {
+        let mut watched = Watched::new();
+        let mut senders: Vec<_> = (0..3).map(|_| watched.park()).collect();
+        assert_eq!(watched.accused(), 3);
+        assert_eq!(watched.accused(), 3, "and once in each sweep");
+        senders.pop().unwrap().send(()).unwrap();
+        assert_eq!(watched.accused(), 2, "it was woken");
+        watched.run();
+        assert_eq!(watched.accused(), 2, "and has ended");
+        // Its slot is the next one's.
+        senders.push(watched.park());
+        assert_eq!(watched.accused(), 3);
+        drop(senders);
+        watched.run();
+        assert_eq!(watched.accused(), 0);
+        assert!(watched.sweep.slots.iter().all(|slot| slot.cell.is_none()));
+    }
+
+    #[test]
+    fn what_finds_no_place_gets_one_in_the_next_sweeps() {
+        let mut watched = Watched::new();
+        watched.sweep.most_placed = 2;
+        let _senders: Vec<_> = (0..5).map(|_| watched.park()).collect();
+        let sweeps = [(); 4].map(|()| (watched.accused(), watched.sweep.left));
+        assert_eq!(sweeps, [(2, 3), (4, 1), (5, 0), (5, 0)]);
+    }
+
+    #[test]
+    fn the_copies_are_of_what_is_asked_for() {
+        let mut watched = Watched::new();
+        let _senders: Vec<_> = (0..3).map(|_| watched.park()).collect();
+        watched.accused();
+        let count = |wanted: bool| {
+            let mut count = 0;
+            let recorder = &watched.detector.shared.recorder;
+            let each = |task: &RawTask| {
+                assert!(task.in_state_ms >= TICK.as_millis() as u64);
+                count += 1;
+            };
+            watched.sweep.copy_counted(recorder, |_| wanted, each);
+            count
+        };
+        assert_eq!((count(true), count(false)), (3, 0));
     }
 }

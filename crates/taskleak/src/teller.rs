@@ -1,8 +1,9 @@
-//! Tells of verdicts: a `tracing` event and the user's callback, on a thread of their own.
+//! Tells of verdicts: a `tracing` event, and the user's callback.
 //!
 //! The rules:
-//! 1. Whatever a subscriber or the callback does, it can't stop the watchdog: reports are handed
-//!    over by a channel of the standard library that is never waited for.
+//! 1. Whatever a subscriber or the callback does, it can't stop the watchdog, nor the one the
+//!    other: each has a thread, to which reports are handed over by a channel of the standard
+//!    library that is never waited for.
 //! 2. What is not told is counted, and a call that panics or takes long is told in health.
 
 use std::any::Any;
@@ -17,8 +18,8 @@ use parking_lot::Mutex;
 use taskleak_profile::flags::Change;
 use taskleak_profile::snapshot::{Frame, Group};
 
-/// The reports that wait for a callback that takes long.
-const KEPT: usize = 64;
+/// The reports that wait for a call that takes long.
+const KEPT: usize = 256;
 
 /// A call that takes so long is told in health.
 const LONG: Duration = Duration::from_secs(5);
@@ -36,14 +37,54 @@ pub struct Report {
 
 pub(crate) type Callback = Box<dyn Fn(&Report) + Send>;
 
-/// Hands reports over to its thread.
+/// Hands reports over to those who tell of them.
 pub(crate) struct Teller {
+    subscriber: Outlet,
+    callback: Option<Outlet>,
+}
+
+impl Teller {
+    pub(crate) fn new(callback: Option<Callback>) -> Teller {
+        Teller {
+            subscriber: Outlet::new("the subscriber", "taskleak-events", Box::new(emit)),
+            callback: callback.map(|call| Outlet::new("`on_verdict`", "taskleak-verdicts", call)),
+        }
+    }
+
+    /// Never waits. Returns whether all will be told.
+    pub(crate) fn tell(&self, report: Report) -> bool {
+        let by_callback = self.callback.as_ref();
+        let called = by_callback.is_none_or(|outlet| outlet.tell(report.clone()));
+        self.subscriber.tell(report) && called
+    }
+
+    /// Reports that found no room.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.outlets().map(|outlet| outlet.state.dropped()).sum()
+    }
+
+    /// What is wrong, one line each.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        self.outlets().flat_map(Outlet::problems).collect()
+    }
+
+    fn outlets(&self) -> impl Iterator<Item = &Outlet> {
+        self.callback.iter().chain([&self.subscriber])
+    }
+}
+
+/// One who tells of reports, on a thread that starts with the first.
+struct Outlet {
+    /// In health.
+    who: &'static str,
+    thread: &'static str,
     sender: OnceLock<Option<SyncSender<Report>>>,
-    callback: Mutex<Option<Callback>>,
+    /// Until the thread has it.
+    call: Mutex<Option<Callback>>,
     state: Arc<State>,
 }
 
-/// What health says of the thread.
+/// What health says of an outlet.
 #[derive(Default)]
 struct State {
     dropped: AtomicU64,
@@ -54,17 +95,25 @@ struct State {
     no_thread: OnceLock<String>,
 }
 
-impl Teller {
-    pub(crate) fn new(callback: Option<Callback>) -> Teller {
-        Teller {
+impl State {
+    fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Outlet {
+    fn new(who: &'static str, thread: &'static str, call: Callback) -> Outlet {
+        Outlet {
+            who,
+            thread,
             sender: OnceLock::new(),
-            callback: Mutex::new(callback),
+            call: Mutex::new(Some(call)),
             state: Arc::default(),
         }
     }
 
-    /// Never waits.
-    pub(crate) fn tell(&self, report: Report) {
+    /// Whether there was room.
+    fn tell(&self, report: Report) -> bool {
         let sender = self.sender.get_or_init(|| self.start());
         let is_told = sender
             .as_ref()
@@ -72,32 +121,26 @@ impl Teller {
         if !is_told {
             self.state.dropped.fetch_add(1, Ordering::Relaxed);
         }
+        is_told
     }
 
-    /// Reports that nobody was told of.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.state.dropped.load(Ordering::Relaxed)
-    }
-
-    /// What is wrong, one line each.
-    pub(crate) fn problems(&self) -> Vec<String> {
-        let state = &self.state;
+    fn problems(&self) -> Vec<String> {
+        let (who, state) = (self.who, &self.state);
         let mut problems = Vec::new();
         problems.extend(state.no_thread.get().cloned());
         let busy_for = state.busy_since.lock().map(|since| since.elapsed());
         if let Some(long) = busy_for.filter(|busy_for| *busy_for >= LONG) {
             problems.push(format!(
-                "the telling of a verdict (subscriber or `on_verdict`) takes {} s so far; \
-                 {} reports were dropped",
+                "{who} takes {} s so far to tell of a verdict; {} reports found no room",
                 long.as_secs(),
-                self.dropped()
+                state.dropped()
             ));
         }
         match state.panics.load(Ordering::Relaxed) {
             0 => {}
             times => problems.push(format!(
-                "the telling of a verdict (subscriber or `on_verdict`) panicked, {times} times \
-                 so far; the last time with {:?}",
+                "{who} panicked when it was to tell of a verdict, {times} times so far; the \
+                 last time with {:?}",
                 state.last_panic.lock()
             )),
         }
@@ -106,13 +149,14 @@ impl Teller {
 
     fn start(&self) -> Option<SyncSender<Report>> {
         let (sender, reports) = sync_channel(KEPT);
-        let (callback, state) = (self.callback.lock().take(), Arc::clone(&self.state));
-        let run = move || tell_all(&reports, callback.as_ref(), &state);
-        let thread = thread::Builder::new().name("taskleak-verdicts".into());
+        let (call, state) = (self.call.lock().take()?, Arc::clone(&self.state));
+        let run = move || tell_all(&reports, &call, &state);
+        let thread = thread::Builder::new().name(self.thread.into());
         match thread.spawn(run) {
             Ok(_) => Some(sender),
             Err(error) => {
-                let why = format!("cannot start the thread that tells of verdicts: {error}");
+                let who = self.who;
+                let why = format!("{who} is told of no verdict: cannot start a thread: {error}");
                 self.state.no_thread.get_or_init(|| why);
                 None
             }
@@ -120,19 +164,13 @@ impl Teller {
     }
 }
 
-/// Ends with the teller.
-fn tell_all(reports: &Receiver<Report>, callback: Option<&Callback>, state: &State) {
+/// Ends with the outlet.
+fn tell_all(reports: &Receiver<Report>, call: &Callback, state: &State) {
     for report in reports {
         *state.busy_since.lock() = Some(Instant::now());
-        let isolated = |call: &dyn Fn()| {
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(call)) {
-                *state.last_panic.lock() = message(&*panic).to_owned();
-                state.panics.fetch_add(1, Ordering::Relaxed);
-            }
-        };
-        isolated(&|| emit(&report));
-        if let Some(callback) = callback {
-            isolated(&|| callback(&report));
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| call(&report))) {
+            *state.last_panic.lock() = message(&*panic).to_owned();
+            state.panics.fetch_add(1, Ordering::Relaxed);
         }
         *state.busy_since.lock() = None;
     }
@@ -179,10 +217,8 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::Detector;
 
     fn report() -> Report {
-        let mut snapshot = Detector::builder().detector().snapshot();
         // The type is not to be made by others, but by what is read.
         let group = serde_json::json!({
             "id": "7", "count": 3, "kind": "task", "name": "", "runtime": "", "state": "waiting",
@@ -191,10 +227,9 @@ mod tests {
             "verdict": {"level": "suspect", "evidence": ["stalled"]},
             "spawned_at": null, "waiting_at": [], "created_by": [], "bytes": null, "tasks": [1]
         });
-        snapshot.groups = vec![serde_json::from_value(group).unwrap()];
         Report {
             change: Change::New,
-            group: snapshot.groups.remove(0),
+            group: serde_json::from_value(group).unwrap(),
         }
     }
 
@@ -217,7 +252,8 @@ mod tests {
             teller.tell(report());
             calls.recv_timeout(Duration::from_secs(30)).unwrap();
         }
-        until(|| teller.state.panics.load(Ordering::Relaxed) == 2);
+        let state = &teller.callback.as_ref().unwrap().state;
+        until(|| state.panics.load(Ordering::Relaxed) == 2);
         let [problem] = &teller.problems()[..] else {
             panic!("{:?}", teller.problems())
         };
@@ -233,9 +269,10 @@ mod tests {
         for _ in 0..2 * KEPT {
             teller.tell(report());
         }
-        assert!(teller.dropped() >= KEPT as u64 - 1);
-        until(|| teller.state.busy_since.lock().is_some());
-        *teller.state.busy_since.lock() = Instant::now().checked_sub(LONG);
+        let state = &teller.callback.as_ref().unwrap().state;
+        assert!(state.dropped() >= KEPT as u64 - 1);
+        until(|| state.busy_since.lock().is_some());
+        *state.busy_since.lock() = Instant::now().checked_sub(LONG);
         let [problem] = &teller.problems()[..] else {
             panic!("{:?}", teller.problems())
         };

@@ -7,7 +7,7 @@
 //!    machine) makes no later one late.
 //! 3. It ends when nobody holds the detector or its subscriber any more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,11 +16,12 @@ use std::time::{Duration, Instant};
 
 use taskleak_profile::census::{Census, Findings, Settings};
 use taskleak_profile::flags::{Change, Flags};
-use taskleak_profile::snapshot::{Group, GroupId, Wait};
+use taskleak_profile::group::Grouper;
+use taskleak_profile::snapshot::{Group, GroupId};
 
 use crate::detector::Shared;
 use crate::polls;
-use crate::reporter::{self, OneByOne, Scope};
+use crate::reporter::OneByOne;
 use crate::sweep::Sweep;
 use crate::teller::Report;
 
@@ -33,10 +34,7 @@ const LAST: usize = 3;
 /// Starts the watchdog's thread.
 pub(crate) fn start(shared: &Arc<Shared>, settings: &Settings, every: Duration) {
     let mut watchdog = Watchdog {
-        sweep: Sweep::new(
-            settings.least_ms(),
-            settings.threshold_ms(Wait::ChanReceive).unwrap_or(u64::MAX),
-        ),
+        sweep: Sweep::new(settings.least_ms(), settings.receive_ms()),
         census: Census::new(settings.clone()),
         flags: Flags::default(),
         sweeps: 0,
@@ -67,7 +65,7 @@ pub(crate) struct Swept {
     /// `None` before the first.
     pub(crate) ended: Option<Instant>,
     pub(crate) took: Duration,
-    /// Tasks that sweeps left for later ones, in all.
+    /// Tasks that it left for a later sweep.
     pub(crate) left_unplaced: u64,
 }
 
@@ -119,29 +117,47 @@ impl Watchdog {
         // The lock is given back before what was found last time is dropped.
         let _before = mem::replace(&mut *shared.swept.lock(), swept);
         if !changes.is_empty() {
-            self.tell(shared, changes);
+            self.tell(shared, &changes);
         }
     }
 
-    fn tell(&mut self, shared: &Shared, changes: Vec<(GroupId, Change)>) {
-        let accuse = |task: &_, findings: &Findings| findings.accuse(task, None);
-        let scope = Scope {
-            keep_tasks: false,
-            admits: &accuse,
-        };
-        let snapshot = reporter::snapshot(shared, &scope);
-        for group in snapshot.groups {
+    fn tell(&mut self, shared: &Shared, changes: &[(GroupId, Change)]) {
+        let now: HashSet<GroupId> = changes.iter().map(|(id, _)| *id).collect();
+        for group in self.groups(shared, &now) {
             self.told.insert(group.id, group);
         }
         for (id, change) in changes {
             let group = match change {
-                Change::Gone => self.told.remove(&id),
-                _ => self.told.get(&id).cloned(),
+                Change::Gone => self.told.remove(id),
+                _ => self.told.get(id).cloned(),
             };
-            if let Some(group) = group {
-                shared.teller.tell(Report { change, group });
+            let report = group.map(|group| Report {
+                change: *change,
+                group,
+            });
+            let is_told = report.is_some_and(|report| shared.teller.tell(report));
+            if !is_told {
+                self.flags.forget(*id);
             }
         }
+    }
+
+    /// These groups, of the tasks that the verdict is about.
+    fn groups(&self, shared: &Shared, wanted: &HashSet<GroupId>) -> Vec<Group> {
+        let findings = shared.findings();
+        let mut grouper = Grouper::new(false);
+        let is_wanted = |cell| {
+            let group = self.census.group(cell);
+            group.is_some_and(|group| wanted.contains(&group))
+        };
+        self.sweep
+            .copy_counted(&shared.recorder, is_wanted, |task| {
+                if findings.accuse(task, None) {
+                    grouper.push(task);
+                }
+            });
+        let source = &mut OneByOne::new(&shared.reporter);
+        grouper.groups(source, &findings, &shared.rules)
     }
 }
 
@@ -160,7 +176,26 @@ fn is_abandoned(shared: &Arc<Shared>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tracing::subscriber::NoSubscriber;
+
     use super::*;
+    use crate::Detector;
+
+    #[test]
+    fn it_ends_with_the_detector_and_its_subscriber() {
+        let builder = Detector::builder().sweep_every(Duration::from_millis(10));
+        let (subscriber, detector) = builder.unwrap().wrap(NoSubscriber::new());
+        let shared = Arc::downgrade(&detector.shared);
+        drop(detector);
+        thread::sleep(Duration::from_millis(50));
+        assert!(shared.strong_count() > 0, "what is recorded is watched");
+        drop(subscriber);
+        let give_up = Instant::now() + Duration::from_secs(30);
+        while shared.strong_count() > 0 {
+            assert!(Instant::now() < give_up, "it never ended");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
 
     #[test]
     fn one_sweep_that_is_held_up_makes_none_late() {

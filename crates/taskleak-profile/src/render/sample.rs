@@ -155,6 +155,7 @@ fn groups() -> Vec<Group> {
         Group {
             verdict: Some(Verdict {
                 level: "likely".to_owned(),
+                tasks: 9990,
                 evidence: vec![
                     "stalled: 9990 tasks have waited".to_owned(),
                     "growing: they rose\nfrom 20".to_owned(),

@@ -244,7 +244,13 @@ impl GroupText<'_> {
         let Some(verdict) = &self.group.verdict else {
             return Ok(());
         };
-        writeln!(sink, "# leak {}", Clean(&verdict.level))?;
+        write!(sink, "# leak {}", Clean(&verdict.level))?;
+        match verdict.tasks {
+            tasks if tasks < self.group.count => {
+                writeln!(sink, ": {tasks} of these {} tasks", self.group.count)?;
+            }
+            _ => writeln!(sink)?,
+        }
         for fact in &verdict.evidence {
             writeln!(sink, "#   {}", Clean(fact))?;
         }

@@ -1,0 +1,153 @@
+//! Which waiting tasks count: the thresholds, and what a wait has to do with them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::raw::RawTask;
+use crate::snapshot::{Group, Kind, State, Wait};
+
+const MINUTE: u64 = 60_000;
+
+/// What tasks are counted, and what they are held against.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    thresholds: BTreeMap<Wait, u64>,
+    /// The window of the trend test.
+    pub growing_over: Duration,
+    /// Daemons that wait on a channel as they always did get `suspect` too.
+    pub suspect_daemons: bool,
+    /// `growing` says when this many tasks are reached.
+    pub count_limit: Option<u64>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            thresholds: BTreeMap::from([
+                (Wait::ChanReceive, MINUTE),
+                (Wait::ChanSend, MINUTE),
+                (Wait::MutexLock, MINUTE),
+                (Wait::RwLockRead, MINUTE),
+                (Wait::RwLockWrite, MINUTE),
+                (Wait::Semaphore, MINUTE),
+                (Wait::Barrier, MINUTE),
+                (Wait::Join, 10 * MINUTE),
+                (Wait::Notify, 10 * MINUTE),
+            ]),
+            growing_over: Duration::from_millis(MINUTE),
+            suspect_daemons: false,
+            count_limit: None,
+        }
+    }
+}
+
+impl Settings {
+    /// How long a task may wait on this, in milliseconds; `None` where no time is too long.
+    pub fn threshold_ms(&self, wait: Wait) -> Option<u64> {
+        self.thresholds.get(&wait).copied()
+    }
+
+    /// Changes a threshold. Returns whether there is one for this wait.
+    pub fn set_threshold(&mut self, wait: Wait, to: Duration) -> bool {
+        let ms = u64::try_from(to.as_millis()).unwrap_or(u64::MAX);
+        let known = self.thresholds.get_mut(&wait);
+        known.map(|threshold| *threshold = ms).is_some()
+    }
+
+    /// The waits that have a threshold.
+    pub fn judged_waits(&self) -> impl Iterator<Item = Wait> + '_ {
+        self.thresholds.keys().copied()
+    }
+
+    /// No task counts before it has waited, or lived, so long.
+    pub fn least_ms(&self) -> u64 {
+        self.thresholds.values().copied().min().unwrap_or(u64::MAX)
+    }
+
+    /// The threshold of receives. Also that of tasks that nothing can wake, and the age from which
+    /// a loop on timers counts.
+    pub fn receive_ms(&self) -> u64 {
+        self.threshold_ms(Wait::ChanReceive).unwrap_or(u64::MAX)
+    }
+}
+
+/// When a waiting task counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counts {
+    Never,
+    /// Once it has waited so many milliseconds, and has been without a waker so long if it lost
+    /// them.
+    After(u64),
+    /// If it was so old when it went into this wait: it waits on a timer, and again.
+    IfOlder(u64),
+}
+
+/// The times of a waiting task, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) waited: u64,
+    pub(crate) age: u64,
+    /// Since its last waker was dropped, if that is known.
+    pub(crate) lost: Option<u64>,
+}
+
+impl Times {
+    pub(crate) fn of(task: &RawTask) -> Self {
+        Self {
+            waited: task.in_state_ms,
+            age: task.age_ms,
+            lost: task.lost_ms,
+        }
+    }
+}
+
+impl Counts {
+    pub(crate) fn of(group: &Group, settings: &Settings) -> Self {
+        let observable = matches!(group.kind, Kind::Task | Kind::Local);
+        if group.state != State::Waiting || !observable || group.wakers_without_stack > 0 {
+            return Self::Never;
+        }
+        if group.wait.contains(&Wait::Nothing) {
+            return Self::After(settings.receive_ms());
+        }
+        let loops = group.wait.contains(&Wait::Sleep);
+        let others = group.wait.iter().filter(|wait| **wait != Wait::Sleep);
+        let thresholds: Option<Vec<u64>> =
+            others.map(|wait| settings.threshold_ms(*wait)).collect();
+        match thresholds {
+            Some(_) if loops => Self::IfOlder(settings.receive_ms()),
+            Some(thresholds) => thresholds
+                .into_iter()
+                .max()
+                .map_or(Self::Never, Self::After),
+            None => Self::Never,
+        }
+    }
+
+    /// Whether a task counted already `before_ms` ago (0: counts now).
+    pub(crate) fn counted(self, times: Times, before_ms: u64) -> bool {
+        match self {
+            Self::Never => false,
+            Self::After(threshold) => {
+                let since = times
+                    .lost
+                    .map_or(times.waited, |lost| lost.min(times.waited));
+                since >= threshold.saturating_add(before_ms)
+            }
+            Self::IfOlder(threshold) => {
+                times.age.saturating_sub(times.waited) >= threshold
+                    && times.age >= threshold.saturating_add(before_ms)
+            }
+        }
+    }
+}
+
+/// A daemon may wait on it as long as the process runs.
+pub(crate) fn is_idle(wait: Wait) -> bool {
+    matches!(wait, Wait::ChanReceive | Wait::Join | Wait::Notify)
+}
+
+/// Whoever waits on it alone past the threshold is held up by somebody, and does not wait for work.
+pub(crate) fn is_held_up(wait: Wait) -> bool {
+    !matches!(wait, Wait::ChanReceive | Wait::Notify | Wait::Nothing)
+}

@@ -1,0 +1,347 @@
+//! A group that has tasks past their threshold: its trend, its oldest tasks, and the evidence that
+//! these give.
+
+use std::time::Duration;
+
+use crate::raw::{Origin, RawTask, Source};
+use crate::snapshot::{Group, State, Wait};
+use crate::thresholds::{Counts, Settings, Times, is_idle};
+use crate::trend::{Growth, Trend};
+use crate::verdict::{
+    self, Circumstances, Evidence, Forecast, Growing, Judged, Lost, Orphaned, Stalled, WakerDropped,
+};
+
+/// The oldest tasks of a group that facts are asked of.
+const OLDEST: usize = 16;
+
+/// Nothing is foretold beyond 30 days.
+const FORECAST_MS: f64 = 30.0 * 86_400_000.0;
+
+/// Leaked tasks stay. Where more than one leaves for so many that come, the number wanders, and
+/// that it rose says nothing.
+const STAY_FOR_ONE_THAT_LEAVES: u64 = 10;
+
+/// A group that has tasks in a cell.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    /// As its first task gave it; its counts are not kept up.
+    pub(crate) group: Group,
+    counts: Counts,
+    trend: Trend,
+    departures: Departures,
+    pub(crate) count: u64,
+    pub(crate) oldest: Oldest,
+    /// It has cells.
+    pub(crate) is_there: bool,
+}
+
+/// What [`Census::finish`](crate::census::Census::finish) asks about the process.
+pub trait Look {
+    /// The task that has this slot and who spawned it, if it is still the one that was counted.
+    fn task(&self, slot: u32) -> Option<(RawTask, Origin)>;
+    /// Bytes that the process can still take; `None` if unknown.
+    fn memory_left(&self) -> Option<u64>;
+}
+
+impl Watched {
+    pub(crate) fn new(group: Group, counts: Counts, settings: &Settings) -> Self {
+        Self {
+            group,
+            counts,
+            trend: Trend::new(settings.growing_over),
+            departures: Departures::new(settings.growing_over),
+            count: 0,
+            oldest: Oldest::default(),
+            is_there: true,
+        }
+    }
+
+    /// It has tasks that count, or had some within a window.
+    pub(crate) fn is_remembered(&self) -> bool {
+        !self.trend.is_empty()
+    }
+
+    /// Takes what a sweep counted into the trend.
+    pub(crate) fn note(&mut self, now_ms: u64, left: u64) {
+        self.departures.add(now_ms, left);
+        if self.count > 0 || self.is_remembered() {
+            self.trend.push(now_ms, self.count);
+        }
+    }
+
+    pub(crate) fn judge(
+        &self,
+        settings: &Settings,
+        look: &impl Look,
+        source: &mut impl Source,
+    ) -> Option<Judged> {
+        if self.count == 0 || self.group.allowed.is_some() {
+            return None;
+        }
+        let oldest = self.seen(look);
+        let first = oldest.first()?;
+        let mut evidence = Vec::new();
+        if self.group.wait.contains(&Wait::Nothing) {
+            evidence.push(Evidence::Lost(self.lost(&oldest, first, source)));
+        } else if let Counts::After(threshold_ms) = self.counts {
+            evidence.push(Evidence::Stalled(Stalled {
+                tasks: self.count,
+                waited_ms: first.task.in_state_ms,
+                threshold_ms,
+                on: self.waits(),
+                is_idle: self.group.wait.iter().all(|wait| is_idle(*wait)),
+            }));
+        }
+        evidence.extend(orphaned(&oldest).map(Evidence::Orphaned));
+        evidence.extend(self.growing(settings, look).map(Evidence::Growing));
+        let most = |which: fn(&Seen) -> bool| {
+            2 * oldest.iter().filter(|seen| which(seen)).count() > oldest.len()
+        };
+        let circumstances = Circumstances {
+            from_root: most(|seen| seen.origin == Origin::Root),
+            guessed: most(|seen| seen.task.waits_guessed),
+            suspect_daemons: settings.suspect_daemons,
+        };
+        verdict::verdict(self.count, &evidence, circumstances)
+    }
+
+    /// The oldest tasks that still count, the oldest first.
+    fn seen(&self, look: &impl Look) -> Vec<Seen> {
+        let mut oldest: Vec<Seen> = self
+            .oldest
+            .each
+            .iter()
+            .filter_map(|old| look.task(old.slot))
+            .map(|(task, origin)| Seen { task, origin })
+            .filter(|seen| self.still_counts(&seen.task))
+            .collect();
+        oldest.sort_unstable_by_key(|seen| std::cmp::Reverse(seen.task.in_state_ms));
+        oldest
+    }
+
+    /// A task that loops may be at any point of its loop by now.
+    fn still_counts(&self, task: &RawTask) -> bool {
+        let loops = matches!(self.counts, Counts::IfOlder(_));
+        let counts = || self.counts.counted(Times::of(task), 0);
+        loops || task.state == State::Waiting && counts()
+    }
+
+    fn lost(&self, oldest: &[Seen], first: &Seen, source: &mut impl Source) -> Lost {
+        let dropped = oldest.iter().find_map(|seen| {
+            let ago_ms = seen.task.lost_ms?;
+            Some(WakerDropped {
+                task: seen.task.id,
+                ago_ms,
+                by: function(seen.task.lost_by, source),
+            })
+        });
+        Lost {
+            tasks: self.count,
+            waited_ms: first.task.in_state_ms,
+            dropped,
+        }
+    }
+
+    fn waits(&self) -> String {
+        let mut words: Vec<&str> = self.group.wait.iter().map(|wait| wait.word()).collect();
+        words.dedup();
+        words.join(" and ")
+    }
+
+    fn growing(&self, settings: &Settings, look: &impl Look) -> Option<Growing> {
+        let growth = self.trend.growth()?;
+        let left = self.departures.within(growth.over_ms);
+        let stayed = growth.to.saturating_sub(growth.from);
+        (left.saturating_mul(STAY_FOR_ONE_THAT_LEAVES) <= stayed).then(|| Growing {
+            growth,
+            left,
+            loops: matches!(self.counts, Counts::IfOlder(_)),
+            forecast: self.forecast(&growth, settings, look),
+        })
+    }
+
+    fn forecast(&self, growth: &Growth, settings: &Settings, look: &impl Look) -> Option<Forecast> {
+        let in_ms = |tasks: f64| {
+            let ms = tasks / growth.per_minute * 60_000.0;
+            (0.0..=FORECAST_MS).contains(&ms).then_some(ms as u64)
+        };
+        if let Some(limit) = settings.count_limit {
+            let more = limit.checked_sub(self.count).filter(|more| *more > 0)?;
+            return Some(Forecast::Count {
+                tasks: limit,
+                in_ms: in_ms(more as f64)?,
+            });
+        }
+        let (left, future_bytes) = (look.memory_left()?, self.group.future_bytes);
+        let tasks = left.checked_div(future_bytes)?;
+        Some(Forecast::Memory {
+            left,
+            future_bytes,
+            in_ms: in_ms(tasks as f64)?,
+        })
+    }
+}
+
+/// One of the oldest tasks, as it is now.
+struct Seen {
+    task: RawTask,
+    origin: Origin,
+}
+
+/// If at least half of these are orphans: the facts of the oldest of them.
+fn orphaned(oldest: &[Seen]) -> Option<Orphaned> {
+    let mut orphans = oldest.iter().filter_map(|seen| match seen.origin {
+        Origin::Ended {
+            task,
+            ago_ms,
+            between,
+        } => Some((seen, task, ago_ms, between)),
+        Origin::Root | Origin::Live => None,
+    });
+    let (seen, ancestor, ended_ms, between) = orphans.next()?;
+    let orphans = 1 + orphans.count();
+    (2 * orphans >= oldest.len()).then_some(Orphaned {
+        task: seen.task.id,
+        ancestor,
+        ended_ms,
+        spawned_ms: seen.task.age_ms,
+        between,
+        orphans,
+        of_oldest: oldest.len(),
+    })
+}
+
+/// The innermost visible function of a stack.
+fn function(stack: u32, source: &mut impl Source) -> String {
+    if stack == 0 {
+        return String::new();
+    }
+    let stack = source.stack(stack);
+    let visible = stack.frames.iter().find(|frame| !frame.hidden);
+    visible.map_or_else(String::new, |frame| frame.function.clone())
+}
+
+/// The tasks that have waited longest, in no order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Oldest {
+    each: Vec<Old>,
+    /// The shortest wait among them.
+    least_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Old {
+    pub(crate) slot: u32,
+    pub(crate) waited_ms: u64,
+}
+
+impl Oldest {
+    #[inline]
+    pub(crate) fn offer(&mut self, old: Old) {
+        if self.each.len() < OLDEST || old.waited_ms > self.least_ms {
+            self.take(old);
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        other.each.iter().for_each(|old| self.offer(*old));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.each.clear();
+    }
+
+    fn take(&mut self, old: Old) {
+        let is_full = self.each.len() == OLDEST;
+        let youngest = self.each.iter_mut().min_by_key(|old| old.waited_ms);
+        match youngest.filter(|_| is_full) {
+            Some(youngest) => *youngest = old,
+            None => self.each.push(old),
+        }
+        let least = self.each.iter().map(|old| old.waited_ms).min();
+        self.least_ms = least.unwrap_or(0);
+    }
+}
+
+/// So many windows are kept: those of a trend, and the one that has begun.
+const WINDOWS: usize = 11;
+
+/// How many tasks stopped counting because they went on or ended, by window.
+#[derive(Debug)]
+struct Departures {
+    window_ms: u64,
+    /// The number of the window that is under way.
+    window: u64,
+    /// By the number of the window, modulo their count.
+    each: [u64; WINDOWS],
+}
+
+impl Departures {
+    fn new(over: Duration) -> Self {
+        let window_ms = u64::try_from(over.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            window_ms: window_ms.max(1),
+            window: 0,
+            each: [0; WINDOWS],
+        }
+    }
+
+    fn add(&mut self, now_ms: u64, left: u64) {
+        let now = now_ms / self.window_ms;
+        for passed in (self.window + 1..=now).take(WINDOWS) {
+            *self.in_window(passed) = 0;
+        }
+        self.window = self.window.max(now);
+        let window = self.window;
+        *self.in_window(window) += left;
+    }
+
+    /// In that time up to the last [`add`](Self::add), and in up to a window before it.
+    fn within(&self, over_ms: u64) -> u64 {
+        let windows = 1 + over_ms.div_ceil(self.window_ms);
+        let first = self.window.saturating_sub(windows.min(WINDOWS as u64) - 1);
+        let windows = first..=self.window;
+        windows
+            .map(|window| self.each[(window % WINDOWS as u64) as usize])
+            .sum()
+    }
+
+    fn in_window(&mut self, window: u64) -> &mut u64 {
+        &mut self.each[(window % WINDOWS as u64) as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn departures_are_of_the_last_windows() {
+        let mut departures = Departures::new(Duration::from_secs(60));
+        let minute = 60_000;
+        departures.add(0, 5);
+        assert_eq!(departures.within(minute), 5);
+        departures.add(minute, 1);
+        assert_eq!(departures.within(minute), 6, "the window before is in it");
+        departures.add(3 * minute, 2);
+        assert_eq!(departures.within(minute), 2);
+        assert_eq!(departures.within(10 * minute), 8);
+        departures.add(100 * minute, 0);
+        assert_eq!(departures.within(10 * minute), 0);
+        assert_eq!(departures.within(u64::MAX), 0);
+    }
+
+    #[test]
+    fn the_oldest_are_those_that_have_waited_longest() {
+        let mut oldest = Oldest::default();
+        for waited_ms in (0..100).rev().chain(100..120) {
+            oldest.offer(Old {
+                slot: waited_ms as u32,
+                waited_ms,
+            });
+        }
+        let mut waits: Vec<u64> = oldest.each.iter().map(|old| old.waited_ms).collect();
+        waits.sort_unstable();
+        assert_eq!(waits, (104..120).collect::<Vec<u64>>());
+    }
+}
