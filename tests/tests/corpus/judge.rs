@@ -63,6 +63,13 @@ impl Said {
         all.get(runtime).cloned().unwrap_or_default()
     }
 
+    /// When it first named this leak there.
+    pub(crate) fn first(&self, leak: &Pattern, runtime: &str) -> Option<Instant> {
+        let accused = self.of(runtime).into_iter();
+        let named = accused.filter(|accused| leak.names(&accused.group));
+        named.map(|accused| accused.at).min()
+    }
+
     fn note(&self, group: &Group) {
         let Some(verdict) = &group.verdict else {
             return;
