@@ -1,5 +1,7 @@
 //! The contestants: the ways to run a program under the detector, and the one without.
 
+use std::time::Duration;
+
 use clap::ValueEnum;
 use taskleak::Detector;
 use tracing_subscriber::Registry;
@@ -15,6 +17,8 @@ pub(crate) enum Contestant {
     Plain,
     /// `Builder::install`: a `TaskSubscriber` around nothing.
     Subscriber,
+    /// The same, with a watchdog that finds tasks blocked after a second.
+    Watchdog,
     /// `Builder::layer` on a `Registry` that has no other layer.
     Layer,
     /// `Builder::console`: console-subscriber beside the detector, and nobody looks.
@@ -26,6 +30,7 @@ impl Contestant {
         match self {
             Contestant::Plain => "plain",
             Contestant::Subscriber => "subscriber",
+            Contestant::Watchdog => "watchdog",
             Contestant::Layer => "layer",
             Contestant::Console => "console",
         }
@@ -37,6 +42,7 @@ impl Contestant {
         Ok(match self {
             Contestant::Plain => None,
             Contestant::Subscriber => Some(builder.install()?),
+            Contestant::Watchdog => Some(builder.blocked_after(Duration::from_secs(1))?.install()?),
             Contestant::Layer => {
                 let (layer, detector) = builder.layer();
                 tracing::subscriber::set_global_default(Registry::default().with(layer))?;

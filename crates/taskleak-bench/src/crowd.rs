@@ -39,6 +39,11 @@ impl Crowd {
         Ok((crowd, grown as f64 / tasks as f64))
     }
 
+    /// How many there are, with the vanguard.
+    pub(crate) fn tasks(&self) -> u64 {
+        (VANGUARD + self.tasks) as u64
+    }
+
     /// Takes a first snapshot, so many further ones, and as many while a task watches for pauses.
     pub(crate) fn snapshots(
         &self,
@@ -74,7 +79,7 @@ impl Crowd {
         let start = Instant::now();
         let snapshot = detector.snapshot();
         let took = start.elapsed();
-        let (seen, started) = (snapshot.totals.tasks, self.tasks as u64);
+        let (seen, started) = (snapshot.totals.tasks, self.tasks());
         if seen < started {
             return Err(Error::TooFew { seen, started });
         }

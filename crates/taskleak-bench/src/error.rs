@@ -2,7 +2,7 @@
 
 use std::io;
 
-use taskleak::{InstallError, NotRecording, ServeError};
+use taskleak::{InstallError, NotRecording, OptionError, ServeError};
 use tracing::subscriber::SetGlobalDefaultError;
 
 /// Something that was to be measured could not be.
@@ -24,6 +24,8 @@ pub(crate) enum Error {
     Parent(io::Error),
     #[error(transparent)]
     Install(#[from] InstallError),
+    #[error(transparent)]
+    Option(#[from] OptionError),
     #[error("cannot install the layer: {0}")]
     Layer(#[from] SetGlobalDefaultError),
     #[error(transparent)]
@@ -41,6 +43,10 @@ pub(crate) enum Error {
     },
     #[error("cannot get {path}: the answer is not a whole one: {status}")]
     Answer { path: &'static str, status: String },
+    #[error("cannot measure the watchdog's thread: {0}")]
+    Watchdog(io::Error),
+    #[error("the watchdog did not find {stuck} tasks stuck")]
+    NoVerdict { stuck: u64 },
     #[error("a snapshot shows {seen} tasks of {started}")]
     TooFew { seen: u64, started: u64 },
     #[error("the contestant has no detector")]

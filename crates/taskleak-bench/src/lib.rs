@@ -11,7 +11,8 @@
 //! ```text
 //! report ── race ── process ══ lines of JSON ══ worker ─┬─ program   (time of an operation)
 //!     └────────────────┘                                ├─ crowd     (a million tasks)
-//!                                                       └─ endpoint  (the list of them)
+//!                                                       ├─ endpoint  (the list of them)
+//!                                                       └─ sweeps    (the watchdog's look)
 //! ```
 //!
 //! The rules:
@@ -31,6 +32,7 @@ mod race;
 mod report;
 mod resident;
 mod stats;
+mod sweeps;
 mod table;
 mod worker;
 
@@ -68,6 +70,8 @@ enum Section {
     Snapshot,
     /// The answer that lists every task
     Answer,
+    /// The watchdog's look at all of them
+    Sweep,
 }
 
 /// The program: its arguments are those of the process.

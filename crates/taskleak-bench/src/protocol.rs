@@ -18,6 +18,9 @@ pub(crate) enum Request {
     /// Takes a first snapshot of the crowd, and twice so many further ones. Answer:
     /// [`Snapshots`].
     Snapshots { further: usize },
+    /// Has the watchdog judge the crowd, and times so many sweeps. Answer: the [`Duration`] of
+    /// processor time of each.
+    Sweeps { sweeps: usize },
     /// Gets the list of all tasks from the endpoint. Answer: [`Answer`].
     Get { reader: Reader },
 }

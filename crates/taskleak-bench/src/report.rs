@@ -19,6 +19,8 @@ use crate::table::{self, Table};
 const TARGET_BYTES: f64 = 200.0;
 /// The longest that a snapshot of the full crowd may take, once the debug info is read.
 const TARGET_SNAPSHOT: Duration = Duration::from_millis(500);
+/// The most processor time that a sweep over the full crowd may take.
+const TARGET_SWEEP: Duration = Duration::from_millis(20);
 const NO_TARGET: &str = "";
 
 /// How much is measured.
@@ -29,6 +31,7 @@ struct Size {
     console_race: Effort,
     crowd: usize,
     snapshots: usize,
+    sweeps: usize,
 }
 
 const FULL: Size = Size {
@@ -44,6 +47,7 @@ const FULL: Size = Size {
     },
     crowd: 1_000_000,
     snapshots: 9,
+    sweeps: 15,
 };
 
 const QUICK: Size = Size {
@@ -59,6 +63,7 @@ const QUICK: Size = Size {
     },
     crowd: 20_000,
     snapshots: 3,
+    sweeps: 3,
 };
 
 /// Measures the sections, all of them if none is named, and prints them.
@@ -83,6 +88,9 @@ pub(crate) fn print(quick: bool, only: &[Section]) -> Result<(), Error> {
     }
     if wanted(Section::Answer) {
         answers(&size, &mut crowd)?;
+    }
+    if wanted(Section::Sweep) {
+        sweeps(&size, &mut crowd)?;
     }
     if !crowd.is_empty() {
         print!("\n{crowd}");
@@ -233,6 +241,31 @@ fn answers(size: &Size, table: &mut Table) -> Result<(), Error> {
             "the same for both".to_owned(),
         ]);
     }
+    Ok(())
+}
+
+fn sweeps(size: &Size, table: &mut Table) -> Result<(), Error> {
+    let (mut worker, _) = gathered(Contestant::Watchdog, size)?;
+    let times: Vec<Duration> = worker.ask(Request::Sweeps {
+        sweeps: size.sweeps,
+    })?;
+    let longest = times.iter().max().copied().unwrap_or_default();
+    table.push([
+        format!(
+            "sweep of the watchdog, processor time, median of {}",
+            times.len()
+        ),
+        format!(
+            "{}, at most {}",
+            table::time(stats::median(times)),
+            table::time(longest)
+        ),
+        format!(
+            "≤ {} for {}",
+            table::time(TARGET_SWEEP),
+            table::count(FULL.crowd)
+        ),
+    ]);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use crate::crowd::Crowd;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::protocol::Request;
+use crate::sweeps;
 
 /// Answers requests until there are no more.
 pub(crate) fn work(contestant: Contestant) -> Result<(), Error> {
@@ -58,6 +59,10 @@ impl Worker {
             Request::Snapshots { further } => {
                 let crowd = self.crowd.as_ref().ok_or(Error::NoCrowd)?;
                 json!(crowd.snapshots(self.detector()?, further)?)
+            }
+            Request::Sweeps { sweeps } => {
+                let crowd = self.crowd.as_ref().ok_or(Error::NoCrowd)?;
+                json!(sweeps::measure(self.detector()?, crowd.tasks(), sweeps)?)
             }
             Request::Get { reader } => json!(self.endpoint()?.get(reader)?),
         })

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::group::{self, Key};
+use crate::group::{self, ByKey, Key};
 use crate::raw::{Origin, RawTask, Source};
 use crate::rules::Rules;
 use crate::snapshot::{Group, GroupId, Kind, State, Verdict, Wait};
@@ -171,7 +171,7 @@ pub struct Census {
     settings: Settings,
     cells: Vec<Cell>,
     free: Vec<CellId>,
-    places: HashMap<Key, CellId>,
+    places: ByKey<CellId>,
     groups: HashMap<GroupId, Watched>,
     crowded_out: u64,
 }
@@ -231,7 +231,7 @@ impl Census {
             settings,
             cells: Vec::new(),
             free: Vec::new(),
-            places: HashMap::new(),
+            places: ByKey::default(),
             groups: HashMap::new(),
             crowded_out: 0,
         }
@@ -375,7 +375,7 @@ impl Census {
         }
     }
 
-    fn findings(&self, verdicts: &HashMap<GroupId, Judged>) -> HashMap<Key, Finding> {
+    fn findings(&self, verdicts: &HashMap<GroupId, Judged>) -> ByKey<Finding> {
         let accused = self.cells.iter().filter(|cell| cell.count > 0);
         let found = accused.filter_map(|cell| {
             let judged = verdicts.get(&cell.group)?;
@@ -566,7 +566,7 @@ fn function(stack: u32, source: &mut impl Source) -> String {
 /// What a sweep found: which tasks have a verdict.
 #[derive(Debug, Clone, Default)]
 pub struct Findings {
-    by_key: HashMap<Key, Finding>,
+    by_key: ByKey<Finding>,
     accused: Vec<Accused>,
     crowded_out: u64,
 }
@@ -605,5 +605,279 @@ impl Findings {
 
     pub(crate) fn verdict(&self, key: &Key) -> Option<&Verdict> {
         self.by_key.get(key).map(|finding| &finding.verdict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fake::{Fake, raw};
+    use crate::verdict::Level;
+
+    // The fake's stacks: 0 receives, 1 sends, 2 sleeps, 3 waits for I/O, 4 joins.
+    const RECEIVE: u32 = 5;
+    const SEND: u32 = 6;
+    const SLEEP: u32 = 7;
+    const IO: u32 = 8;
+    const JOIN: u32 = 9;
+
+    const MINUTE: u64 = 60_000;
+
+    /// A task that has waited so long at these stacks.
+    fn waiting(id: u64, waits: &[u32], waited_ms: u64) -> RawTask {
+        let mut task = RawTask {
+            in_state_ms: waited_ms,
+            age_ms: waited_ms,
+            waits_len: waits.len() as u8,
+            wakers: Some(waits.len() as u32),
+            wakers_explained: waits.len() as u32,
+            ..raw(id)
+        };
+        task.waits = [0; 8];
+        task.waits[..waits.len()].copy_from_slice(waits);
+        task
+    }
+
+    /// All tasks of a process: slot and task.
+    struct World {
+        tasks: Vec<RawTask>,
+        origin: Origin,
+    }
+
+    impl Look for World {
+        fn task(&self, slot: u32) -> Option<RawTask> {
+            self.tasks.get(slot as usize).copied()
+        }
+
+        fn origin(&self, _: u32) -> Origin {
+            self.origin
+        }
+
+        fn memory_left(&self) -> Option<u64> {
+            Some(1 << 30)
+        }
+    }
+
+    const ENDED: Origin = Origin::Ended {
+        task: 12,
+        ago_ms: Some(5000),
+        between: 0,
+    };
+
+    fn census() -> Census {
+        Census::new(Settings::default())
+    }
+
+    fn sweep(census: &mut Census, world: &World, now_ms: u64) -> Findings {
+        let rules = Rules::default();
+        census.begin();
+        for (slot, task) in world.tasks.iter().enumerate() {
+            // Stacks are resolved once, whatever the fake thinks of being asked again.
+            let source = &mut Fake::new(0);
+            let cell = census.place(task, source, &rules).unwrap();
+            census.count(cell, slot as u32, task.in_state_ms, || task.age_ms);
+        }
+        census.finish(now_ms, world, &mut Fake::new(0))
+    }
+
+    /// The verdict of the only group, of one sweep over these tasks.
+    fn judged(tasks: Vec<RawTask>, origin: Origin) -> Option<(u64, &'static str)> {
+        let findings = sweep(&mut census(), &World { tasks, origin }, 1000);
+        match findings.accused() {
+            [] => None,
+            [one] => Some((one.tasks, one.level.word())),
+            more => panic!("{more:?}"),
+        }
+    }
+
+    #[test]
+    fn a_wait_counts_past_its_threshold() {
+        let check = |waits: &[u32], waited_ms, expected: Option<&str>| {
+            let found = judged(vec![waiting(1, waits, waited_ms)], ENDED);
+            let expected = expected.map(|level| (1, level));
+            assert_eq!(found, expected, "{waits:?} {waited_ms}");
+        };
+        check(&[RECEIVE], MINUTE - 10, None);
+        check(&[RECEIVE], MINUTE, Some("suspect"));
+        check(&[SEND], MINUTE, Some("suspect"));
+        check(&[JOIN], MINUTE, None);
+        check(&[JOIN], 10 * MINUTE, Some("suspect"));
+        // The longest threshold of all.
+        check(&[RECEIVE, JOIN], 9 * MINUTE, None);
+        check(&[RECEIVE, JOIN], 10 * MINUTE, Some("suspect"));
+        // However long.
+        check(&[RECEIVE, IO], 100 * MINUTE, None);
+        check(&[RECEIVE, SLEEP], 100 * MINUTE, None);
+        check(&[SLEEP], 100 * MINUTE, None);
+        check(&[], MINUTE - 10, None);
+        check(&[], MINUTE, Some("suspect"));
+    }
+
+    #[test]
+    fn what_is_not_known_is_no_evidence() {
+        let unknown = RawTask {
+            wakers: Some(2),
+            ..waiting(1, &[RECEIVE], 100 * MINUTE)
+        };
+        assert_eq!(judged(vec![unknown], ENDED), None);
+        let block_on = RawTask {
+            kind: Kind::BlockOn,
+            wakers: None,
+            ..waiting(1, &[RECEIVE], 100 * MINUTE)
+        };
+        assert_eq!(judged(vec![block_on], ENDED), None);
+    }
+
+    #[test]
+    fn a_daemon_of_main_is_none_and_its_pool_neither() {
+        let workers = || (1..9).map(|id| waiting(id, &[RECEIVE], MINUTE)).collect();
+        assert_eq!(judged(workers(), Origin::Root), None);
+        assert_eq!(judged(workers(), Origin::Live), Some((8, "suspect")));
+        assert_eq!(judged(workers(), ENDED), Some((8, "suspect")));
+        let blocked = vec![waiting(1, &[SEND], MINUTE)];
+        assert_eq!(judged(blocked, Origin::Root), Some((1, "suspect")));
+
+        let settings = Settings {
+            suspect_daemons: true,
+            ..Settings::default()
+        };
+        let world = World {
+            tasks: workers(),
+            origin: Origin::Root,
+        };
+        let findings = sweep(&mut Census::new(settings), &world, 0);
+        assert_eq!(findings.accused().len(), 1);
+    }
+
+    /// One more task each second.
+    fn growing(task: impl Fn(u64) -> RawTask, seconds: u64) -> Option<(u64, Level)> {
+        let mut census = census();
+        let mut last = None;
+        let mut world = World {
+            tasks: Vec::new(),
+            origin: ENDED,
+        };
+        for second in 1..=seconds {
+            world.tasks.push(task(second));
+            let findings = sweep(&mut census, &world, second * 1000);
+            last = findings.accused().first().map(|now| (now.tasks, now.level));
+        }
+        last
+    }
+
+    #[test]
+    fn stuck_orphans_that_grow_are_likely() {
+        let stuck = |id| waiting(id, &[RECEIVE], MINUTE);
+        assert_eq!(growing(stuck, 20), Some((20, Level::Suspect)));
+        assert_eq!(growing(stuck, 60), Some((60, Level::Likely)));
+    }
+
+    #[test]
+    fn loops_on_timers_are_told_by_their_growth() {
+        let looping = |id| RawTask {
+            age_ms: MINUTE + 500,
+            ..waiting(id, &[SLEEP], 500)
+        };
+        assert_eq!(growing(looping, 60), Some((60, Level::Likely)));
+        // The same with one long sleep each.
+        let sleeping = |id| waiting(id, &[SLEEP], 2 * MINUTE);
+        assert_eq!(growing(sleeping, 60), None);
+        // And with what they do between two sleeps.
+        let young = |id| RawTask {
+            age_ms: MINUTE - 500,
+            ..waiting(id, &[SLEEP], 500)
+        };
+        assert_eq!(growing(young, 60), None);
+        let served = |id| RawTask {
+            age_ms: 2 * MINUTE,
+            ..waiting(id, &[IO], 500)
+        };
+        assert_eq!(growing(served, 60), None);
+    }
+
+    #[test]
+    fn leaks_are_the_tasks_past_the_threshold_and_new_ones_those_since() {
+        let old = waiting(1, &[RECEIVE], MINUTE + 30_000);
+        let new = waiting(2, &[RECEIVE], MINUTE + 1000);
+        let in_flight = waiting(3, &[RECEIVE], 20);
+        let elsewhere = waiting(4, &[IO], 2 * MINUTE);
+        let world = World {
+            tasks: vec![old, new, in_flight, elsewhere],
+            origin: ENDED,
+        };
+        let findings = sweep(&mut census(), &world, 0);
+        let accused = |since_ms| -> Vec<u64> {
+            let tasks = world.tasks.iter();
+            let tasks = tasks.filter(|task| findings.accuse(task, since_ms));
+            tasks.map(|task| task.id).collect()
+        };
+        assert_eq!(accused(None), [1, 2]);
+        assert_eq!(accused(Some(10_000)), [2]);
+        assert_eq!(accused(Some(500)), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn a_lost_waker_is_told_with_who_dropped_it() {
+        let lost = RawTask {
+            wakers: Some(0),
+            lost_ms: Some(42_000),
+            lost_by: SEND,
+            ..waiting(1, &[RECEIVE], MINUTE)
+        };
+        assert_eq!(judged(vec![lost], Origin::Root), Some((1, "likely")));
+        let world = World {
+            tasks: vec![lost],
+            origin: Origin::Root,
+        };
+        let findings = sweep(&mut census(), &world, 0);
+        let verdict = findings.verdict(&Key::of(&lost).0).unwrap();
+        assert_eq!(
+            verdict.evidence,
+            ["lost: its last waker was dropped 42s ago, by f1; only an abort can end it"]
+        );
+    }
+
+    #[test]
+    fn an_allowed_group_is_never_accused() {
+        let daemon = RawTask {
+            daemon: true,
+            ..waiting(1, &[RECEIVE], MINUTE)
+        };
+        assert_eq!(judged(vec![daemon], ENDED), None);
+    }
+
+    proptest! {
+        /// Every task is in one cell, no count is of more tasks than there are, cells that nobody
+        /// is in are given back, and what is accused has waited.
+        #[test]
+        fn each_sweep_counts_anew(
+            sweeps in prop::collection::vec(
+                prop::collection::vec((5..10u32, 0..3 * MINUTE), 0..40), 1..12,
+            )
+        ) {
+            let mut census = census();
+            for (number, tasks) in sweeps.iter().enumerate() {
+                let tasks: Vec<RawTask> = tasks
+                    .iter()
+                    .enumerate()
+                    .map(|(id, (wait, waited))| waiting(id as u64 + 1, &[*wait], *waited))
+                    .collect();
+                let world = World { tasks, origin: ENDED };
+                let findings = sweep(&mut census, &world, number as u64 * 1000);
+                let members: u64 = census.cells.iter().map(|cell| cell.members).sum();
+                prop_assert_eq!(members, world.tasks.len() as u64);
+                let in_use = census.places.len();
+                prop_assert_eq!(in_use + census.free.len(), census.cells.len());
+                prop_assert!(in_use <= 5);
+                let accused: u64 = findings.accused().iter().map(|now| now.tasks).sum();
+                let by_task = world.tasks.iter().filter(|task| findings.accuse(task, None));
+                prop_assert_eq!(accused, by_task.clone().count() as u64);
+                for task in by_task {
+                    prop_assert!(task.in_state_ms >= MINUTE, "{:?}", task);
+                }
+            }
+        }
     }
 }

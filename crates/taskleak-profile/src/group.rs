@@ -21,7 +21,7 @@ use crate::resolve::ResolvedStack;
 use crate::rules::Rules;
 use crate::snapshot::{
     Group, GroupId, Health, Kind, Module, Process, Runtime, SCHEMA, Snapshot, SourceLocation,
-    Spread, Stack, State, Tasks, Totals, Verdict, Wait,
+    Spread, Stack, State, Sweeps, Tasks, Totals, Verdict, Wait,
 };
 use crate::tasks::Row;
 
@@ -57,6 +57,8 @@ pub struct Meta {
     pub process: Process,
     /// Whether the detector records, and what it could not record.
     pub health: Health,
+    /// What the watchdog has done.
+    pub watchdog: Option<Sweeps>,
     /// The runtimes that were built with `build_watched`.
     pub runtimes: Vec<Runtime>,
     /// The executable and shared objects that addresses of frames lie in.
@@ -69,7 +71,7 @@ pub struct Meta {
 
 /// Takes tasks one by one and makes a [`Snapshot`] of them.
 pub struct Grouper {
-    places: HashMap<Key, u32, BuildHasherDefault<FastHasher>>,
+    places: ByKey<u32>,
     groups: Vec<RawGroup>,
     /// `group` of a row is a place in `groups`.
     rows: Option<Vec<Row>>,
@@ -127,6 +129,7 @@ impl Grouper {
             uptime_ms: meta.uptime_ms,
             process: meta.process,
             health: meta.health,
+            watchdog: meta.watchdog,
             totals,
             runtimes: meta.runtimes,
             groups,
@@ -636,10 +639,13 @@ impl Fnv {
     }
 }
 
+/// Something for each [`Key`].
+pub(crate) type ByKey<T> = HashMap<Key, T, BuildHasherDefault<FastHasher>>;
+
 /// The hash of rustc's own tables: a multiplication a word. Its keys are ids that the detector
 /// gave out, so nobody can choose them to collide.
 #[derive(Default)]
-struct FastHasher(u64);
+pub(crate) struct FastHasher(u64);
 
 impl FastHasher {
     fn word(&mut self, word: u64) {
@@ -681,83 +687,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::snapshot::Frame;
-
-    /// Stack, name, location and runtime `id` read as those of `id - shift` in `FAMILIES`.
-    struct Fake {
-        shift: u32,
-        asked: Vec<u32>,
-    }
-
-    const FAMILIES: u32 = 5;
-
-    impl Source for Fake {
-        fn stack(&mut self, id: u32) -> Arc<ResolvedStack> {
-            assert!(!self.asked.contains(&id), "stack {id} was asked for twice");
-            self.asked.push(id);
-            let family = (id - self.shift) % FAMILIES;
-            Arc::new(ResolvedStack {
-                frames: [frame(&format!("f{family}"))].into(),
-                wait: Wait::ALL[family as usize],
-                primitive: format!("p{family}"),
-                identity: 1000 + u64::from(family),
-            })
-        }
-
-        fn name(&mut self, id: u32) -> String {
-            format!("name {}", (id - self.shift) % 2)
-        }
-
-        fn location(&mut self, id: u32) -> Option<SourceLocation> {
-            let line = (id - self.shift) % 2;
-            Some(SourceLocation {
-                file: "a.rs".to_owned(),
-                line,
-                column: 1,
-            })
-        }
-
-        fn runtime(&mut self, _: u32) -> String {
-            "main".to_owned()
-        }
-    }
-
-    fn frame(function: &str) -> Frame {
-        Frame {
-            function: function.to_owned(),
-            file: None,
-            line: None,
-            address: 1,
-            inlined: false,
-            hidden: false,
-        }
-    }
-
-    fn raw(id: u64) -> RawTask {
-        RawTask {
-            id,
-            parent: 0,
-            kind: Kind::Task,
-            state: State::Waiting,
-            daemon: false,
-            lost_ms: None,
-            lost_by: 0,
-            created: 1,
-            waits: [2, 0, 0, 0, 0, 0, 0, 0],
-            waits_len: 1,
-            wakers: Some(1),
-            wakers_explained: 1,
-            waits_guessed: false,
-            name: 0,
-            spawned_at: 1,
-            runtime: 1,
-            in_state_ms: id * 10,
-            age_ms: id * 100,
-            polls: 1,
-            busy_ms: 0,
-            future_bytes: 64,
-        }
-    }
+    use crate::fake::{Fake, raw};
 
     fn meta() -> Meta {
         Meta {
@@ -765,6 +695,7 @@ mod tests {
             uptime_ms: 1,
             process: Process::default(),
             health: Health::default(),
+            watchdog: None,
             runtimes: Vec::new(),
             modules: Vec::new(),
             spawned: 9,
@@ -776,10 +707,7 @@ mod tests {
         let mut grouper = Grouper::new(true);
         tasks.iter().for_each(|task| grouper.push(task));
         grouper.finish(
-            &mut Fake {
-                shift,
-                asked: Vec::new(),
-            },
+            &mut Fake::new(shift),
             &Findings::default(),
             &Rules::default(),
             meta(),

@@ -6,6 +6,8 @@
 
 pub mod allow;
 pub mod census;
+#[cfg(test)]
+mod fake;
 pub mod flags;
 pub mod group;
 mod hide;

@@ -31,6 +31,9 @@ pub struct Snapshot {
     pub process: Process,
     /// Whether the detector records, and what it could not record.
     pub health: Health,
+    /// What the watchdog has done; `null` before its first look.
+    #[serde(default)]
+    pub watchdog: Option<Sweeps>,
     /// Counts over all tasks.
     pub totals: Totals,
     /// The runtimes that were built with `build_watched`.
@@ -70,6 +73,18 @@ pub struct Health {
     /// What was dropped or left out, by name; only counts above zero.
     #[serde(default)]
     pub dropped: BTreeMap<String, u64>,
+}
+
+/// The watchdog's looks at all tasks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Sweeps {
+    /// How many there were.
+    pub count: u64,
+    /// Milliseconds since the last one.
+    pub last_ms: u64,
+    /// How long it took, in microseconds.
+    pub took_us: u64,
 }
 
 /// Counts over all tasks of a snapshot.

@@ -1,6 +1,5 @@
 //! `Detector` and its builder: making the parts and handing them out.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -25,7 +24,7 @@ use crate::reporter::{self, Reporter, Scope};
 use crate::runtime::Watched;
 use crate::subscriber::TaskSubscriber;
 use crate::teller::{Callback, Teller};
-use crate::watchdog;
+use crate::watchdog::{self, Swept};
 
 /// Records every task of the process; cheap to clone.
 ///
@@ -62,10 +61,8 @@ pub(crate) struct Shared {
     pub(crate) rules: Rules,
     /// A rule that has matched nothing after so long is told of.
     pub(crate) rules_match_within: Duration,
-    /// Of the watchdog's last sweep.
-    pub(crate) findings: Mutex<Arc<Findings>>,
-    /// Tasks that the watchdog's sweeps left for later ones.
-    pub(crate) left_unplaced: AtomicU64,
+    /// What the watchdog's last sweep left.
+    pub(crate) swept: Mutex<Swept>,
     pub(crate) teller: Teller,
     /// What went wrong outside of recording, one line each; shown in health.
     pub(crate) faults: Mutex<Vec<String>>,
@@ -138,7 +135,7 @@ impl Shared {
 
     /// What the watchdog's last sweep found.
     pub(crate) fn findings(&self) -> Arc<Findings> {
-        Arc::clone(&self.findings.lock())
+        Arc::clone(&self.swept.lock().findings)
     }
 
     /// Notes something that the operator should know; a line is kept once.
@@ -238,8 +235,7 @@ impl Builder {
             watched: Mutex::new(Vec::new()),
             rules: self.allowed.into_iter().collect(),
             rules_match_within: self.settings.needed_for_a_verdict(),
-            findings: Mutex::default(),
-            left_unplaced: AtomicU64::new(0),
+            swept: Mutex::default(),
             teller: Teller::new(self.on_verdict),
             faults: Mutex::new(Vec::new()),
             #[cfg(feature = "http")]

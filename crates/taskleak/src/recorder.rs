@@ -205,9 +205,9 @@ impl Recorder {
         spawned
     }
 
-    /// Every record that was ever used, by slot.
-    pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
-        self.table.records()
+    /// Every record that was ever used, by slot, in pieces.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = &[Record]> {
+        self.table.chunks()
     }
 
     /// The record of a slot, whoever has it.

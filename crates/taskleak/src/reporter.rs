@@ -9,13 +9,13 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::SystemTime;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use taskleak_profile::census::Findings;
 use taskleak_profile::group::{Grouper, Meta};
 use taskleak_profile::raw::{RawFrame, RawSymbol, RawTask, Source};
 use taskleak_profile::resolve::ResolvedStack;
 use taskleak_profile::snapshot::{
-    Health, Kind, Module, Process, Runtime, Snapshot, SourceLocation,
+    Health, Kind, Module, Process, Runtime, Snapshot, SourceLocation, Sweeps,
 };
 use taskleak_stack::{Missed, StackId, Symbolizer};
 
@@ -70,9 +70,10 @@ fn failed(shared: &Shared) -> Snapshot {
         spawned: 0,
         unknown: 0,
         runtimes: Vec::new(),
+        watchdog: None,
     };
-    let reporter = &mut *shared.reporter.lock();
-    Grouper::new(false).finish(reporter, &Findings::default(), &shared.rules, meta)
+    let source = &mut OneByOne::new(&shared.reporter);
+    Grouper::new(false).finish(source, &Findings::default(), &shared.rules, meta)
 }
 
 fn take(shared: &Shared, scope: &Scope<'_>, not_recording: Option<NotRecording>) -> Snapshot {
@@ -89,21 +90,21 @@ fn take(shared: &Shared, scope: &Scope<'_>, not_recording: Option<NotRecording>)
     });
     let runtimes = shared.runtimes();
     let alive: u64 = runtimes.iter().map(|runtime| runtime.live_tasks).sum();
-    let mut reporter = shared.reporter.lock();
-    reporter.refresh();
+    let mut source = OneByOne::new(&shared.reporter);
     let meta = Meta {
         taken_at,
         uptime_ms: recorder.clock.uptime().as_millis() as u64,
         process: process(),
         health: shared.health(not_recording),
-        modules: reporter.modules.clone(),
+        modules: source.modules(),
         spawned,
         unknown: alive.saturating_sub(recorded),
+        watchdog: shared.sweeps(),
         runtimes,
     };
-    let mut snapshot = grouper.finish(&mut *reporter, &findings, &shared.rules, meta);
+    let mut snapshot = grouper.finish(&mut source, &findings, &shared.rules, meta);
     // What the debug info lacks is seen in the stacks, so after they were symbolized.
-    let missing = health::advice(reporter.symbolizer.debug_info());
+    let missing = health::advice(source.reporter().symbolizer.debug_info());
     snapshot.health.problems.extend(missing.map(str::to_owned));
     snapshot
 }
@@ -121,28 +122,39 @@ impl<'a> OneByOne<'a> {
             is_fresh: false,
         }
     }
-}
 
-impl Source for OneByOne<'_> {
-    fn stack(&mut self, id: u32) -> Arc<ResolvedStack> {
+    /// Refreshed when it is first asked for.
+    fn reporter(&mut self) -> MutexGuard<'_, Reporter> {
         let mut reporter = self.reporter.lock();
         if !self.is_fresh {
             reporter.refresh();
             self.is_fresh = true;
         }
-        reporter.stack(id)
+        reporter
+    }
+
+    fn modules(&mut self) -> Vec<Module> {
+        self.reporter().modules.clone()
+    }
+}
+
+impl Source for OneByOne<'_> {
+    fn stack(&mut self, id: u32) -> Arc<ResolvedStack> {
+        self.reporter().stack(id)
     }
 
     fn name(&mut self, id: u32) -> String {
-        self.reporter.lock().name(id)
+        tokio_trace::name(id).unwrap_or_default().to_owned()
     }
 
     fn location(&mut self, id: u32) -> Option<SourceLocation> {
-        self.reporter.lock().location(id)
+        tokio_trace::location(id)
     }
 
     fn runtime(&mut self, id: u32) -> String {
-        self.reporter.lock().runtime(id)
+        runtimes::get(id)
+            .map(runtimes::RuntimeName::label)
+            .unwrap_or_default()
     }
 }
 
@@ -175,6 +187,15 @@ impl Reporter {
         if self.stacks.len() > MAX_RESOLVED {
             self.stacks.clear();
         }
+    }
+
+    fn stack(&mut self, id: u32) -> Arc<ResolvedStack> {
+        if let Some(known) = self.stacks.get(&id) {
+            return Arc::clone(known);
+        }
+        let resolved = Arc::new(self.resolve(id));
+        self.stacks.insert(id, Arc::clone(&resolved));
+        resolved
     }
 
     fn resolve(&mut self, id: u32) -> ResolvedStack {
@@ -214,31 +235,6 @@ impl Reporter {
     }
 }
 
-impl Source for Reporter {
-    fn stack(&mut self, id: u32) -> Arc<ResolvedStack> {
-        if let Some(known) = self.stacks.get(&id) {
-            return Arc::clone(known);
-        }
-        let resolved = Arc::new(self.resolve(id));
-        self.stacks.insert(id, Arc::clone(&resolved));
-        resolved
-    }
-
-    fn name(&mut self, id: u32) -> String {
-        tokio_trace::name(id).unwrap_or_default().to_owned()
-    }
-
-    fn location(&mut self, id: u32) -> Option<SourceLocation> {
-        tokio_trace::location(id)
-    }
-
-    fn runtime(&mut self, id: u32) -> String {
-        runtimes::get(id)
-            .map(runtimes::RuntimeName::label)
-            .unwrap_or_default()
-    }
-}
-
 impl Shared {
     fn runtimes(&self) -> Vec<Runtime> {
         let watched: Vec<_> = self
@@ -248,6 +244,16 @@ impl Shared {
             .filter_map(Weak::upgrade)
             .collect();
         watched.iter().map(|watched| watched.report()).collect()
+    }
+
+    fn sweeps(&self) -> Option<Sweeps> {
+        let swept = self.swept.lock();
+        let ended = swept.ended?;
+        let mut sweeps = Sweeps::default();
+        sweeps.count = swept.count;
+        sweeps.last_ms = ended.elapsed().as_millis() as u64;
+        sweeps.took_us = swept.took.as_micros() as u64;
+        Some(sweeps)
     }
 
     fn health(&self, not_recording: Option<NotRecording>) -> Health {
@@ -275,7 +281,7 @@ impl Shared {
             ),
             (
                 "verdicts: tasks left for a later sweep",
-                self.left_unplaced.load(Ordering::Relaxed),
+                self.swept.lock().left_unplaced,
             ),
             (
                 "verdicts: reports nobody was told of",

@@ -25,13 +25,19 @@ pub(crate) struct Sweep {
     slots: Vec<Slot>,
     /// The first slot whose task may be placed.
     resume: usize,
-    /// A task that has waited so long is placed, before any threshold, so that what it waits on is
-    /// known when it passes one.
-    placed_after_ms: u64,
-    /// Tasks that loop are placed once they are so old.
-    old_ms: u64,
+    worth: Worth,
     /// Tasks that were left for a later sweep, in all sweeps.
     pub(crate) left: u64,
+}
+
+/// Which tasks are worth to be placed.
+#[derive(Debug, Clone, Copy)]
+struct Worth {
+    /// A task that has waited so long is placed, before any threshold, so that what it waits on is
+    /// known when it passes one.
+    waited_ms: u64,
+    /// One that was so old when it went into its wait may loop.
+    old_ms: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,8 +66,10 @@ impl Sweep {
         Sweep {
             slots: Vec::new(),
             resume: 0,
-            placed_after_ms: least_threshold_ms / 2,
-            old_ms,
+            worth: Worth {
+                waited_ms: least_threshold_ms / 2,
+                old_ms,
+            },
             left: 0,
         }
     }
@@ -74,45 +82,47 @@ impl Sweep {
         source: &mut OneByOne<'_>,
         rules: &Rules,
     ) {
-        let now = recorder.clock.publish();
-        let mut places = MOST_PLACED;
-        let mut left_at = None;
         census.begin();
-        for (number, record) in recorder.records().enumerate() {
-            if number == self.slots.len() {
-                self.slots.push(Slot::EMPTY);
+        let mut placing = Placing {
+            recorder,
+            census,
+            source,
+            rules,
+            now: recorder.clock.publish(),
+            left: MOST_PLACED,
+        };
+        let worth = self.worth;
+        let mut left_at = None;
+        let mut first = 0;
+        for records in recorder.chunks() {
+            if self.slots.len() < first + records.len() {
+                self.slots.resize(first + records.len(), Slot::EMPTY);
             }
-            let glance = record.glance();
-            if !glance.waits() {
-                self.slots[number] = Slot::EMPTY;
-                continue;
-            }
-            let slot = &mut self.slots[number];
-            if slot.glance != glance || slot.once_more {
-                *slot = Slot {
-                    glance,
-                    // Its last waker may have been dropped this moment, and who did it not noted.
-                    once_more: !glance.has_wakers() && slot.glance != glance,
-                    ..Slot::EMPTY
-                };
-            }
-            let waited_ms = ms_between(glance.since(), now);
-            if slot.cell.is_none() {
-                if !is_worth_placing(self.placed_after_ms, self.old_ms, waited_ms, record, glance) {
+            let slots = &mut self.slots[first..][..records.len()];
+            for (at, (record, slot)) in records.iter().zip(slots).enumerate() {
+                let glance = record.glance();
+                if !glance.waits() {
+                    *slot = Slot::EMPTY;
                     continue;
                 }
-                if places == 0 || number < self.resume {
-                    left_at = left_at.or((places == 0).then_some(number));
-                    self.left += 1;
-                    continue;
+                slot.look_at(glance);
+                let number = first + at;
+                let waited_ms = ms_between(glance.since(), placing.now);
+                if slot.cell.is_none() && worth.placing(waited_ms, record, glance) {
+                    if number < self.resume || placing.left == 0 {
+                        self.left += 1;
+                        left_at = left_at.or((placing.left == 0).then_some(number));
+                        continue;
+                    }
+                    slot.cell = placing.place(record, glance);
                 }
-                places -= 1;
-                slot.cell = place(record, glance, recorder, now, census, source, rules);
+                if let Some(cell) = slot.cell {
+                    let age_ms = || ms_between(record.spawned(), placing.now);
+                    let number = number as u32;
+                    slot.is_stuck = placing.census.count(cell, number, waited_ms, age_ms);
+                }
             }
-            if let Some(cell) = slot.cell {
-                let age_ms = || ms_between(record.spawned(), now);
-                slot.is_stuck = census.count(cell, number as u32, waited_ms, age_ms);
-            }
+            first += records.len();
         }
         self.resume = left_at.unwrap_or(0);
     }
@@ -126,31 +136,48 @@ impl Sweep {
     }
 }
 
-fn is_worth_placing(
-    placed_after_ms: u64,
-    old_ms: u64,
-    waited_ms: u64,
-    record: &Record,
-    glance: Glance,
-) -> bool {
-    waited_ms >= placed_after_ms || ms_between(record.spawned(), glance.since()) >= old_ms
+impl Worth {
+    fn placing(self, waited_ms: u64, record: &Record, glance: Glance) -> bool {
+        let may_loop = || ms_between(record.spawned(), glance.since()) >= self.old_ms;
+        waited_ms >= self.waited_ms || may_loop()
+    }
 }
 
-/// `None` if the task has moved on, or there is no room.
-fn place(
-    record: &Record,
-    glance: Glance,
-    recorder: &Recorder,
+impl Slot {
+    /// Forgets what was known of another wait.
+    fn look_at(&mut self, glance: Glance) {
+        if self.glance == glance && !self.once_more {
+            return;
+        }
+        *self = Slot {
+            glance,
+            // Its last waker may have been dropped this moment, and who did it not noted.
+            once_more: !glance.has_wakers() && self.glance != glance,
+            ..Slot::EMPTY
+        };
+    }
+}
+
+/// What places tasks in the census.
+struct Placing<'a, 's> {
+    recorder: &'a Recorder,
+    census: &'a mut Census,
+    source: &'a mut OneByOne<'s>,
+    rules: &'a Rules,
     now: Tick,
-    census: &mut Census,
-    source: &mut OneByOne<'_>,
-    rules: &Rules,
-) -> Option<CellId> {
-    let task = recorder.task(record, now)?;
-    // Else the copy may be of the next wait, or the next task.
-    (record.glance() == glance)
-        .then(|| census.place(&task, source, rules))
-        .flatten()
+    /// So many more.
+    left: usize,
+}
+
+impl Placing<'_, '_> {
+    /// `None` if the task has moved on, or there is no room.
+    fn place(&mut self, record: &Record, glance: Glance) -> Option<CellId> {
+        self.left -= 1;
+        let task = self.recorder.task(record, self.now)?;
+        // Else the copy may be of the next wait, or the next task.
+        let is_it = record.glance() == glance;
+        is_it.then(|| self.census.place(&task, self.source, self.rules))?
+    }
 }
 
 struct Looking<'a> {

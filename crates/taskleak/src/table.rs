@@ -108,12 +108,17 @@ impl Table {
 
     /// Every record that was ever used, task or no task, by slot.
     pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.chunks().flatten()
+    }
+
+    /// The same in pieces.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = &[Record]> {
         let used = self.fresh.load(Ordering::Acquire) as usize;
-        self.chunks
-            .iter()
-            .map_while(OnceLock::get)
-            .flat_map(|chunk| chunk.iter())
-            .take(used)
+        let chunks = self.chunks.iter().map_while(OnceLock::get).enumerate();
+        chunks.map_while(move |(number, chunk)| {
+            let left = used.checked_sub(number * CHUNK).filter(|left| *left > 0)?;
+            Some(&chunk[..left.min(CHUNK)])
+        })
     }
 
     fn reuse(&self, hint: usize) -> Option<u32> {

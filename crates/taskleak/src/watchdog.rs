@@ -2,13 +2,15 @@
 //!
 //! The rules:
 //! 1. It depends on no runtime: it works while every worker is wedged.
-//! 2. It takes a tenth of a core at most: after a long sweep it pauses longer.
+//! 2. It takes a tenth of a core at most: after long sweeps it pauses longer. Of the last few the
+//!    shortest tells, so that one that was held up (the first one that reads debug info, a busy
+//!    machine) makes no later one late.
 //! 3. It ends when nobody holds the detector or its subscriber any more.
 
 use std::collections::HashMap;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,9 @@ use crate::teller::Report;
 /// A sweep takes at most one part in so many of the watchdog's time.
 const SHARE: u32 = 10;
 
+/// So many sweeps tell how long one takes.
+const LAST: usize = 3;
+
 /// Starts the watchdog's thread.
 pub(crate) fn start(shared: &Arc<Shared>, settings: &Settings, every: Duration) {
     let mut watchdog = Watchdog {
@@ -34,6 +39,7 @@ pub(crate) fn start(shared: &Arc<Shared>, settings: &Settings, every: Duration) 
         ),
         census: Census::new(settings.clone()),
         flags: Flags::default(),
+        sweeps: 0,
         told: HashMap::new(),
     };
     let its = Arc::clone(shared);
@@ -53,10 +59,23 @@ pub(crate) fn start(shared: &Arc<Shared>, settings: &Settings, every: Duration) 
     }
 }
 
+/// What a sweep leaves to those who ask.
+#[derive(Default)]
+pub(crate) struct Swept {
+    pub(crate) findings: Arc<Findings>,
+    pub(crate) count: u64,
+    /// `None` before the first.
+    pub(crate) ended: Option<Instant>,
+    pub(crate) took: Duration,
+    /// Tasks that sweeps left for later ones, in all.
+    pub(crate) left_unplaced: u64,
+}
+
 struct Watchdog {
     sweep: Sweep,
     census: Census,
     flags: Flags,
+    sweeps: u64,
     /// The groups with a verdict, as they were told of last.
     told: HashMap<GroupId, Group>,
 }
@@ -64,19 +83,21 @@ struct Watchdog {
 impl Watchdog {
     fn run(&mut self, shared: &Arc<Shared>, every: Duration) {
         let mut pause = every;
-        loop {
+        let mut last = [Duration::ZERO; LAST];
+        for number in 0.. {
             thread::sleep(pause);
             if is_abandoned(shared) {
                 return;
             }
             let began = Instant::now();
             self.look(shared);
-            let took = began.elapsed();
-            pause = every.saturating_sub(took).max(took * (SHARE - 1));
+            last[number % LAST] = began.elapsed();
+            pause = pause_after(last, number % LAST, every);
         }
     }
 
     fn look(&mut self, shared: &Shared) {
+        let began = Instant::now();
         let recorder = &shared.recorder;
         let mut source = OneByOne::new(&shared.reporter);
         self.sweep
@@ -87,10 +108,16 @@ impl Watchdog {
             self.census.finish(uptime_ms, &look, &mut source)
         };
         let changes = self.flags.changes(findings.accused());
-        shared
-            .left_unplaced
-            .store(self.sweep.left, Ordering::Relaxed);
-        *shared.findings.lock() = Arc::new(findings);
+        self.sweeps += 1;
+        let swept = Swept {
+            findings: Arc::new(findings),
+            count: self.sweeps,
+            ended: Some(Instant::now()),
+            took: began.elapsed(),
+            left_unplaced: self.sweep.left,
+        };
+        // The lock is given back before what was found last time is dropped.
+        let _before = mem::replace(&mut *shared.swept.lock(), swept);
         if !changes.is_empty() {
             self.tell(shared, changes);
         }
@@ -118,8 +145,32 @@ impl Watchdog {
     }
 }
 
+/// What lets a sweep begin each period, and the share be kept.
+fn pause_after(last: [Duration; LAST], now: usize, every: Duration) -> Duration {
+    let shortest = last.into_iter().min().unwrap_or_default();
+    let rest = every.saturating_sub(last[now]);
+    rest.max(shortest.saturating_mul(SHARE - 1))
+}
+
 /// Nobody else holds the detector, and no subscriber its recorder. The clock's thread holds the
 /// recorder for moments; then the next sweep sees it.
 fn is_abandoned(shared: &Arc<Shared>) -> bool {
     Arc::strong_count(shared) == 1 && Arc::strong_count(&shared.recorder) == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_sweep_that_is_held_up_makes_none_late() {
+        let check = |last: [u64; LAST], expected_ms: u64| {
+            let last = last.map(Duration::from_millis);
+            let pause = pause_after(last, 0, Duration::from_secs(1));
+            assert_eq!(pause, Duration::from_millis(expected_ms), "{last:?}");
+        };
+        check([12, 11, 13], 988);
+        check([7000, 12, 12], 108);
+        check([150, 150, 160], 1350);
+    }
 }

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::show::shown;
 use crate::snapshot::{
-    Frame, Group, Health, Module, Process, Runtime, Snapshot, Stack, Tasks, Totals, rfc3339,
+    Frame, Group, Health, Module, Process, Runtime, Snapshot, Stack, Sweeps, Tasks, Totals, rfc3339,
 };
 
 pub(super) fn write(snapshot: &Snapshot, full: bool, sink: &mut impl Write) -> io::Result<()> {
@@ -28,6 +28,7 @@ struct Visible<'a> {
     uptime_ms: u64,
     process: &'a Process,
     health: &'a Health,
+    watchdog: Option<Sweeps>,
     totals: &'a Totals,
     runtimes: &'a [Runtime],
     groups: VisibleGroups<'a>,
@@ -44,6 +45,7 @@ impl<'a> Visible<'a> {
             uptime_ms: snapshot.uptime_ms,
             process: &snapshot.process,
             health: &snapshot.health,
+            watchdog: snapshot.watchdog,
             totals: &snapshot.totals,
             runtimes: &snapshot.runtimes,
             groups: VisibleGroups(&snapshot.groups),

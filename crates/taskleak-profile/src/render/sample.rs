@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::snapshot::{
     Frame, Group, GroupId, Health, Kind, Module, Process, SCHEMA, Snapshot, SourceLocation, Spread,
-    Stack, State, Task, Totals, Verdict, Wait,
+    Stack, State, Sweeps, Task, Totals, Verdict, Wait,
 };
 
 /// A frame that can be refined.
@@ -253,6 +253,11 @@ pub(crate) fn snapshot() -> Snapshot {
             problems: vec!["no debug info: build with debug = \"limited\"".to_owned()],
             dropped: BTreeMap::from([("stacks".to_owned(), 12)]),
         },
+        watchdog: Some(Sweeps {
+            count: 139,
+            last_ms: 400,
+            took_us: 1234,
+        }),
         totals: Totals {
             spawned: 20_000,
             unknown: 4,

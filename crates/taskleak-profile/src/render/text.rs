@@ -103,6 +103,14 @@ fn about(snapshot: &Snapshot, sink: &mut impl Write) -> io::Result<()> {
         .iter()
         .map(|(level, count)| (level.as_str(), *count));
     counts("verdict", verdicts, sink)?;
+    if let Some(sweeps) = &snapshot.watchdog {
+        let (count, ago) = (sweeps.count, Time(sweeps.last_ms));
+        let took = sweeps.took_us as f64 / 1000.0;
+        writeln!(
+            sink,
+            "# watchdog: {count} sweeps, the last {ago} ago in {took:.1}ms"
+        )?;
+    }
     if totals.left_out > 0 {
         writeln!(
             sink,
