@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use taskleak::{BuildWatched, Detector};
 use tokio::runtime::Builder;
 
-use crate::judge::{Delay, Machine, Said};
+use crate::judge::{Delay, Said, Sweeps};
 use crate::program::Pattern;
 use crate::run::{Run, Running};
 use crate::table::{Row, Table};
@@ -41,11 +41,11 @@ const BATCH: usize = 48;
 /// Not all leaks come to light in one sweep, then.
 const BETWEEN_STARTS: Duration = Duration::from_millis(40);
 /// A batch is watched for so long, for the sake of its fixed programs.
-const AT_LEAST: Duration = Duration::from_secs(9);
+const AT_LEAST: Duration = Duration::from_secs(11);
 /// What has no verdict by then gets none.
 const AT_MOST: Duration = Duration::from_secs(30);
 /// Clean programs are watched for so long: more than five windows of the trend.
-const CLEAN_FOR: Duration = Duration::from_secs(30);
+const CLEAN_FOR: Duration = Duration::from_secs(40);
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     if std::env::args().any(|argument| argument == "--list") {
@@ -54,9 +54,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let (detector, said) = judge::install()?;
     read_debug_info(&detector)?;
     let corpus = Corpus {
+        sweeps: Sweeps::watch(&detector)?,
         detector,
         said,
-        machine: Machine::watch(),
     };
     let (of_patterns, of_controls) = runs();
     let controls_started = Instant::now();
@@ -72,10 +72,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
     let table = Table::new(rows, corpus.detector.snapshot().health);
     print!("{table}");
-    println!(
-        "a thread that sleeps as the watchdog does overslept by {} ms at most",
-        corpus.machine.longest().as_millis()
-    );
+    println!("{}", corpus.sweeps);
     let totals = table.totals();
     println!("{totals}");
     Ok(match totals.are_perfect() {
@@ -116,7 +113,7 @@ fn runs() -> (Vec<Run>, Vec<Run>) {
 struct Corpus {
     detector: Detector,
     said: Said,
-    machine: Machine,
+    sweeps: Sweeps,
 }
 
 impl Corpus {
@@ -147,7 +144,7 @@ impl Corpus {
             awaited.retain(|leak| {
                 let (pattern, runtime) = leak;
                 let delay = first(leak)
-                    .and_then(|first| Delay::of(pattern, runtime, first, &snapshot, &self.machine));
+                    .and_then(|first| Delay::of(pattern, runtime, first, &snapshot, &self.sweeps));
                 delays.extend(delay.map(|delay| (runtime.clone(), delay)));
                 delay.is_none()
             });
