@@ -5,20 +5,23 @@
 //!    the number of tasks has to rise, or their spawner still lives, when the trend has been
 //!    watched for its window too.
 //! 2. Since when that task waits is read off a snapshot: from the recorder, not the watchdog.
-//! 3. It is late by the sweeps that have been since; time in which this machine did not let a
-//!    thread run that wanted to is left out.
+//! 3. It is late by the sweeps that have begun since, the one that found it among them. How long
+//!    a sweep takes in this build, on this machine, beside all else that runs on it, is no matter
+//!    here; it is told with the table.
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use taskleak::{Detector, Snapshot};
-use taskleak_profile::snapshot::{Frame, Group, State, Task, Wait};
+use taskleak::{BuildWatched, Detector, Snapshot};
+use taskleak_profile::snapshot::{self, Frame, Group, State, Task, Wait};
 use taskleak_profile::verdict::Level;
+use tokio::runtime::Builder;
 
 use crate::program::Pattern;
 
@@ -26,7 +29,7 @@ const SWEEP: Duration = Duration::from_millis(250);
 /// How long a task may wait.
 pub(crate) const BLOCKED_AFTER: Duration = Duration::from_secs(2);
 /// The window of the trend.
-pub(crate) const GROWING_OVER: Duration = Duration::from_secs(4);
+pub(crate) const GROWING_OVER: Duration = Duration::from_secs(6);
 /// Those with a threshold of their own.
 const OTHER_WAITS: [Wait; 8] = [
     Wait::ChanSend,
@@ -38,8 +41,8 @@ const OTHER_WAITS: [Wait; 8] = [
     Wait::Join,
     Wait::Notify,
 ];
-/// So many sweeps after it is due, a verdict is there.
-const SWEEPS: u32 = 2;
+/// A verdict comes by the second sweep after it is due.
+const SWEEPS: u64 = 2;
 
 /// A group that got a verdict.
 #[derive(Debug, Clone)]
@@ -61,6 +64,13 @@ impl Said {
     pub(crate) fn of(&self, runtime: &str) -> Vec<Accused> {
         let all = self.by_runtime.lock();
         all.get(runtime).cloned().unwrap_or_default()
+    }
+
+    /// When it first named this leak there.
+    pub(crate) fn first(&self, leak: &Pattern, runtime: &str) -> Option<Instant> {
+        let accused = self.of(runtime).into_iter();
+        let named = accused.filter(|accused| leak.names(&accused.group));
+        named.map(|accused| accused.at).min()
     }
 
     fn note(&self, group: &Group) {
@@ -138,8 +148,8 @@ fn is_path_to(path: &str, function: &str) -> bool {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Delay {
     since_leak: Duration,
-    /// The sweeps between, its own among them; 0 if it was not yet due.
-    sweeps: u32,
+    /// Its own among them; 0 if it was not yet due.
+    sweeps: u64,
 }
 
 impl Delay {
@@ -153,7 +163,7 @@ impl Delay {
         runtime: &str,
         at: Instant,
         snapshot: &Snapshot,
-        machine: &Machine,
+        sweeps: &Sweeps,
     ) -> Option<Delay> {
         let taken_ago = snapshot.taken_at.elapsed().unwrap_or_default();
         let now = Instant::now().checked_sub(taken_ago)?;
@@ -167,11 +177,9 @@ impl Delay {
         let (due, since) = of_pattern
             .filter_map(|task| due(pattern, &task, snapshot, now))
             .min()?;
-        let late = at.saturating_duration_since(due);
-        let late = late.saturating_sub(machine.kept_waiting(due, at));
         Some(Delay {
             since_leak: at.saturating_duration_since(since),
-            sweeps: late.as_millis().div_ceil(SWEEP.as_millis()) as u32,
+            sweeps: sweeps.between(due, at),
         })
     }
 }
@@ -207,38 +215,80 @@ fn due(
     waits.then(|| (since + BLOCKED_AFTER + window, since))
 }
 
-/// How long this machine lets a thread wait that does as the watchdog does.
+/// The sweeps of the watchdog, as it tells of them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Machine {
-    overslept: Arc<Mutex<Vec<(Instant, Duration)>>>,
+pub(crate) struct Sweeps {
+    seen: Arc<Mutex<Vec<Sweep>>>,
 }
 
-impl Machine {
-    /// Watches as long as the process runs.
-    pub(crate) fn watch() -> Machine {
-        let machine = Machine::default();
-        let noted = machine.clone();
-        thread::spawn(move || {
+#[derive(Debug, Clone, Copy)]
+struct Sweep {
+    number: u64,
+    began: Instant,
+    took: Duration,
+}
+
+impl Sweeps {
+    /// Looks as long as the process runs.
+    pub(crate) fn watch(detector: &Detector) -> io::Result<Sweeps> {
+        let sweeps = Sweeps::default();
+        let seen = Arc::clone(&sweeps.seen);
+        // It has no tasks, so looking at them takes no time.
+        let idle = Builder::new_current_thread().build_watched(detector)?;
+        thread::Builder::new().spawn(move || {
             loop {
-                let slept = Instant::now();
-                thread::sleep(SWEEP);
-                let over = slept.elapsed().saturating_sub(SWEEP);
-                noted.overslept.lock().push((Instant::now(), over));
+                thread::sleep(SWEEP / 3);
+                let last = idle.alive().watchdog;
+                let sweep = last.and_then(|last| Sweep::of(&last, Instant::now()));
+                let mut seen = seen.lock();
+                let known = seen.last().map_or(0, |sweep| sweep.number);
+                seen.extend(sweep.filter(|sweep| sweep.number > known));
             }
-        });
-        machine
+        })?;
+        Ok(sweeps)
     }
 
-    /// How much of this time.
-    fn kept_waiting(&self, from: Instant, to: Instant) -> Duration {
-        let overslept = self.overslept.lock();
-        let meanwhile = overslept.iter().filter(|(at, _)| (from..=to).contains(at));
-        meanwhile.map(|(_, over)| *over).sum()
+    /// How many began in this time and had ended by its end.
+    fn between(&self, from: Instant, to: Instant) -> u64 {
+        let seen = self.seen.lock();
+        let mut between = seen
+            .iter()
+            .filter(|sweep| sweep.began >= from && sweep.began + sweep.took <= to);
+        let first = between.next();
+        let last = between.next_back().or(first);
+        match (first, last) {
+            (Some(first), Some(last)) => last.number - first.number + 1,
+            _ => 0,
+        }
     }
+}
 
-    pub(crate) fn longest(&self) -> Duration {
-        let overslept = self.overslept.lock();
-        let each = overslept.iter().map(|(_, over)| *over);
-        each.max().unwrap_or_default()
+impl fmt::Display for Sweeps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seen = self.seen.lock();
+        let (Some(first), Some(last)) = (seen.first(), seen.last()) else {
+            return f.write_str("no sweeps");
+        };
+        let sweeps = last.number - first.number;
+        let ms = last.began.duration_since(first.began).as_millis();
+        let each = ms.checked_div(sweeps.into()).unwrap_or_default();
+        let longest = seen.iter().map(|sweep| sweep.took).max();
+        let longest = longest.unwrap_or_default().as_millis();
+        write!(
+            f,
+            "{sweeps} sweeps, one in {each} ms; the longest took {longest} ms"
+        )
+    }
+}
+
+impl Sweep {
+    fn of(last: &snapshot::Sweeps, now: Instant) -> Option<Sweep> {
+        let took = Duration::from_micros(last.took_us);
+        let ended = now.checked_sub(Duration::from_millis(last.last_ms))?;
+        Some(Sweep {
+            number: last.count,
+            began: ended.checked_sub(took)?,
+            took,
+        })
     }
 }

@@ -1,13 +1,16 @@
-//! The leak corpus: services that leak, their fixed twins, and clean ones, all at once under
-//! load, on runtimes of both flavours; and what the detector makes of them.
+//! The leak corpus: services that leak, their fixed twins, and clean ones, under load, on runtimes
+//! of both flavours in one process; and what the detector makes of them.
 //!
 //! ```text
 //! cargo test --release -p taskleak-tests --test corpus -- --nocapture
 //! ```
 //!
 //! It fails if a leak gets no verdict in time that names its function and its wait, or a clean
-//! program gets one. libtest's arguments change nothing, but `--list` lists no tests. The
-//! variable `TASKLEAK_CORPUS` narrows it to programs with its value in their name.
+//! program gets one. Leaks run a batch at a time, so that a debug build on two cores keeps up;
+//! the clean programs run beside all of them.
+//!
+//! libtest's arguments change nothing, but `--list` lists no tests. The variable
+//! `TASKLEAK_CORPUS` narrows it to programs with its value in their name.
 
 mod controls;
 mod judge;
@@ -28,17 +31,21 @@ use std::time::{Duration, Instant};
 use taskleak::{BuildWatched, Detector};
 use tokio::runtime::Builder;
 
-use crate::judge::{Delay, Machine, Said};
+use crate::judge::{Delay, Said, Sweeps};
 use crate::program::Pattern;
-use crate::run::{Kind, Run};
-use crate::table::Table;
+use crate::run::{Run, Running};
+use crate::table::{Row, Table};
 
+/// The runs of a dozen patterns.
+const BATCH: usize = 48;
 /// Not all leaks come to light in one sweep, then.
 const BETWEEN_STARTS: Duration = Duration::from_millis(40);
-/// Clean programs are watched for so long.
-const AT_LEAST: Duration = Duration::from_secs(20);
-/// Then what was not found will not be.
-const AT_MOST: Duration = Duration::from_secs(60);
+/// A batch is watched for so long, for the sake of its fixed programs.
+const AT_LEAST: Duration = Duration::from_secs(11);
+/// What has no verdict by then gets none.
+const AT_MOST: Duration = Duration::from_secs(30);
+/// Clean programs are watched for so long: more than five windows of the trend.
+const CLEAN_FOR: Duration = Duration::from_secs(40);
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     if std::env::args().any(|argument| argument == "--list") {
@@ -46,19 +53,26 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     let (detector, said) = judge::install()?;
     read_debug_info(&detector)?;
-    let machine = Machine::watch();
-    let runs = runs();
-    for run in &runs {
-        run.start(&detector)?;
-        thread::sleep(BETWEEN_STARTS);
+    let corpus = Corpus {
+        sweeps: Sweeps::watch(&detector)?,
+        detector,
+        said,
+    };
+    let (of_patterns, of_controls) = runs();
+    let controls_started = Instant::now();
+    let controls = corpus.start(&of_controls)?;
+    let mut rows = Vec::new();
+    let mut of_patterns = of_patterns.into_iter().peekable();
+    while of_patterns.peek().is_some() {
+        rows.extend(corpus.watch(of_patterns.by_ref().take(BATCH).collect())?);
     }
-    let delays = watch(&runs, &detector, &said, &machine);
-    let table = Table::new(runs, &said, &delays, detector.snapshot());
+    thread::sleep(CLEAN_FOR.saturating_sub(controls_started.elapsed()));
+    rows.extend(corpus.rows(of_controls));
+    drop(controls);
+
+    let table = Table::new(rows, corpus.detector.snapshot().health);
     print!("{table}");
-    println!(
-        "a thread that sleeps as the watchdog does overslept by {} ms at most",
-        machine.longest().as_millis()
-    );
+    println!("{}", corpus.sweeps);
     let totals = table.totals();
     println!("{totals}");
     Ok(match totals.are_perfect() {
@@ -80,55 +94,83 @@ fn patterns() -> impl Iterator<Item = &'static Pattern> {
     patterns::ALL.iter().chain(threads::ALL)
 }
 
-fn runs() -> Vec<Run> {
+/// Those of patterns, and those of controls.
+fn runs() -> (Vec<Run>, Vec<Run>) {
     let wanted = std::env::var("TASKLEAK_CORPUS").unwrap_or_default();
-    let of_patterns = patterns().flat_map(Run::of_pattern);
+    let is_wanted = |run: &Run| run.name.contains(&wanted);
+    let of_patterns = patterns().flat_map(Run::of_pattern).filter(is_wanted);
     let of_controls = controls::ALL.iter().flat_map(Run::of_control);
-    let all = of_patterns.chain(of_controls);
-    let runs: Vec<Run> = all.filter(|run| run.name.contains(&wanted)).collect();
-    let runtimes: HashSet<String> = runs.iter().map(Run::runtime).collect();
-    assert_eq!(runtimes.len(), runs.len(), "two programs have one name");
+    let runs: (Vec<Run>, Vec<Run>) = (
+        of_patterns.collect(),
+        of_controls.filter(is_wanted).collect(),
+    );
+    let all = || runs.0.iter().chain(&runs.1);
+    let runtimes: HashSet<String> = all().map(Run::runtime).collect();
+    assert_eq!(runtimes.len(), all().count(), "two programs have one name");
     runs
 }
 
-/// Waits until every leak has its verdict; how late each was, by its runtime.
-fn watch(
-    runs: &[Run],
-    detector: &Detector,
-    said: &Said,
-    machine: &Machine,
-) -> HashMap<String, Delay> {
-    let started = Instant::now();
-    let mut delays = HashMap::new();
-    let mut awaited: Vec<(&Pattern, String)> = runs
-        .iter()
-        .filter_map(|run| match run.kind {
-            Kind::Leaky(pattern) => Some((pattern, run.runtime())),
-            Kind::Fixed | Kind::Control(_) => None,
-        })
-        .collect();
-    while started.elapsed() < AT_LEAST || (!awaited.is_empty() && started.elapsed() < AT_MOST) {
-        thread::sleep(Duration::from_millis(50));
-        let found: Vec<_> = awaited
-            .extract_if(.., |(pattern, runtime)| {
-                let accused = said.of(runtime);
-                accused.iter().any(|accused| pattern.names(&accused.group))
-            })
-            .collect();
-        if found.is_empty() {
-            continue;
-        }
-        let snapshot = detector.snapshot_with_tasks();
-        for (pattern, runtime) in found {
-            let accused = said.of(&runtime);
-            let at = accused
-                .iter()
-                .filter(|accused| pattern.names(&accused.group))
-                .map(|accused| accused.at)
-                .min();
-            let delay = at.and_then(|at| Delay::of(pattern, &runtime, at, &snapshot, machine));
-            delays.extend(delay.map(|delay| (runtime, delay)));
-        }
+struct Corpus {
+    detector: Detector,
+    said: Said,
+    sweeps: Sweeps,
+}
+
+impl Corpus {
+    fn start(&self, runs: &[Run]) -> io::Result<Vec<Running>> {
+        let start = |run: &Run| {
+            thread::sleep(BETWEEN_STARTS);
+            run.start(&self.detector)
+        };
+        runs.iter().map(start).collect()
     }
-    delays
+
+    /// Runs a batch until every leak in it has its verdict.
+    fn watch(&self, batch: Vec<Run>) -> io::Result<Vec<Row>> {
+        let running = self.start(&batch)?;
+        let started = Instant::now();
+        let mut delays = HashMap::new();
+        let mut awaited: Vec<(&Pattern, String)> = batch
+            .iter()
+            .filter_map(|run| Some((run.leak()?, run.runtime())))
+            .collect();
+        while started.elapsed() < AT_LEAST || (!awaited.is_empty() && started.elapsed() < AT_MOST) {
+            thread::sleep(Duration::from_millis(50));
+            let first = |leak: &(&Pattern, String)| self.said.first(leak.0, &leak.1);
+            if awaited.iter().all(|leak| first(leak).is_none()) {
+                continue;
+            }
+            let snapshot = self.detector.snapshot_with_tasks();
+            awaited.retain(|leak| {
+                let (pattern, runtime) = leak;
+                let delay = first(leak)
+                    .and_then(|first| Delay::of(pattern, runtime, first, &snapshot, &self.sweeps));
+                delays.extend(delay.map(|delay| (runtime.clone(), delay)));
+                delay.is_none()
+            });
+        }
+        let mut rows = self.rows(batch);
+        for row in &mut rows {
+            row.delay = delays.remove(&row.run.runtime());
+        }
+        drop(running);
+        Ok(rows)
+    }
+
+    /// What was said of these runs, and what runs there now.
+    fn rows(&self, runs: Vec<Run>) -> Vec<Row> {
+        let snapshot = self.detector.snapshot();
+        let row = |run: Run| {
+            let runtime = run.runtime();
+            let groups = snapshot.groups.iter();
+            let there = groups.filter(|group| group.runtime == runtime);
+            Row {
+                accused: self.said.of(&runtime),
+                there: there.cloned().collect(),
+                delay: None,
+                run,
+            }
+        };
+        runs.into_iter().map(row).collect()
+    }
 }

@@ -5,6 +5,7 @@ use std::thread;
 
 use taskleak::{BuildWatched, Detector};
 use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 
 use crate::program::{Control, Pattern, Program};
 
@@ -95,13 +96,34 @@ impl Run {
         )
     }
 
-    /// Runs until the process ends.
-    pub(crate) fn start(&self, detector: &Detector) -> io::Result<()> {
+    /// The leak that it has.
+    pub(crate) fn leak(&self) -> Option<&'static Pattern> {
+        match self.kind {
+            Kind::Leaky(pattern) => Some(pattern),
+            Kind::Fixed | Kind::Control(_) => None,
+        }
+    }
+
+    pub(crate) fn start(&self, detector: &Detector) -> io::Result<Running> {
         let mut builder = self.flavour.builder();
         builder.enable_all().name(self.runtime());
         let runtime = builder.build_watched(detector)?;
+        let (stop, stopped) = oneshot::channel();
         let program = self.program;
-        thread::Builder::new().spawn(move || runtime.block_on(program()))?;
-        Ok(())
+        thread::Builder::new().spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = program() => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Running { _stop: stop })
     }
+}
+
+/// A program that runs until this is dropped; its runtime and all of its tasks end soon after.
+#[derive(Debug)]
+pub(crate) struct Running {
+    _stop: oneshot::Sender<()>,
 }

@@ -1,44 +1,30 @@
 //! The table of a corpus run, the verdicts that need a look, and the totals that decide.
 
-use std::collections::HashMap;
 use std::fmt;
 
-use taskleak::Snapshot;
-use taskleak_profile::snapshot::Group;
+use taskleak_profile::snapshot::{Group, Health};
 use taskleak_profile::verdict::Level;
 
-use crate::judge::{Accused, Delay, Said, leaf};
+use crate::judge::{Accused, Delay, leaf};
 use crate::run::{Kind, Run};
 
 pub(crate) struct Table {
     rows: Vec<Row>,
-    /// Taken at the end, to show what was not found.
-    snapshot: Snapshot,
+    health: Health,
 }
 
 /// A run, and what was said of it.
-struct Row {
-    run: Run,
-    accused: Vec<Accused>,
-    delay: Option<Delay>,
+pub(crate) struct Row {
+    pub(crate) run: Run,
+    pub(crate) accused: Vec<Accused>,
+    pub(crate) delay: Option<Delay>,
+    /// What ran on its runtime at the end, to show where a leak was not recalled.
+    pub(crate) there: Vec<Group>,
 }
 
 impl Table {
-    pub(crate) fn new(
-        runs: Vec<Run>,
-        said: &Said,
-        delays: &HashMap<String, Delay>,
-        snapshot: Snapshot,
-    ) -> Table {
-        let rows = runs.into_iter().map(|run| Row {
-            accused: said.of(&run.runtime()),
-            delay: delays.get(&run.runtime()).copied(),
-            run,
-        });
-        Table {
-            rows: rows.collect(),
-            snapshot,
-        }
+    pub(crate) fn new(rows: Vec<Row>, health: Health) -> Table {
+        Table { rows, health }
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -81,9 +67,7 @@ impl fmt::Display for Totals {
 impl Row {
     /// Of a leak: whether a verdict in time names its function and its wait.
     fn is_recalled(&self) -> Option<bool> {
-        let Kind::Leaky(pattern) = self.run.kind else {
-            return None;
-        };
+        let pattern = self.run.leak()?;
         let mut named = self.accused.iter();
         let is_named = named.any(|accused| pattern.names(&accused.group));
         Some(is_named && self.delay.is_some_and(Delay::is_in_time))
@@ -91,15 +75,16 @@ impl Row {
 
     /// The verdicts that should not be.
     fn wrong(&self) -> impl Iterator<Item = &Accused> {
-        let is_meant = |accused: &&Accused| match self.run.kind {
+        self.accused.iter().filter(|accused| self.is_wrong(accused))
+    }
+
+    fn is_wrong(&self, accused: &Accused) -> bool {
+        match self.run.kind {
             // One leak brings about another: what a further pattern is about may be here too.
-            Kind::Leaky(_) => crate::patterns().any(|pattern| pattern.names(&accused.group)),
-            Kind::Fixed => false,
-            Kind::Control(control) => control.suspect.is_some() && accused.level == Level::Suspect,
-        };
-        self.accused
-            .iter()
-            .filter(move |accused| !is_meant(accused))
+            Kind::Leaky(_) => !crate::patterns().any(|pattern| pattern.names(&accused.group)),
+            Kind::Fixed => true,
+            Kind::Control(control) => control.suspect.is_none() || accused.level > Level::Suspect,
+        }
     }
 
     /// The verdict to show: of a leak the one that fits best, of a clean program the highest.
@@ -110,19 +95,20 @@ impl Row {
         })
     }
 
+    /// Whether its function is right, and its wait.
     fn names(&self, accused: &Accused) -> (bool, bool) {
         let group = &accused.group;
-        match self.run.kind {
-            Kind::Leaky(pattern) => (pattern.names_function(group), pattern.names_wait(group)),
-            Kind::Fixed | Kind::Control(_) => (false, false),
-        }
+        let leak = self.run.leak();
+        (
+            leak.is_some_and(|leak| leak.names_function(group)),
+            leak.is_some_and(|leak| leak.names_wait(group)),
+        )
     }
 
     fn cells(&self) -> [String; COLUMNS] {
         let shown = self.shown();
-        let is_leaky = matches!(self.run.kind, Kind::Leaky(_));
-        let (function, wait) = match shown {
-            Some(accused) if is_leaky => {
+        let (function, wait) = match (self.run.leak(), shown) {
+            (Some(_), Some(accused)) => {
                 let (function, wait) = self.names(accused);
                 (right(function), right(wait))
             }
@@ -140,30 +126,26 @@ impl Row {
         ]
     }
 
-    /// What there is to look into.
-    fn notes(&self, snapshot: &Snapshot) -> Vec<String> {
-        let runtime = self.run.runtime();
-        let mut notes = Vec::new();
-        match &self.run.kind {
-            Kind::Leaky(pattern) => {
-                notes.extend(self.wrong().map(|accused| told("wrong", accused)));
-                if self.is_recalled() == Some(false) {
-                    notes.push(format!("not recalled (source: {})", pattern.source));
-                    let groups = snapshot.groups.iter();
-                    let mine = groups.filter(|group| group.runtime == runtime);
-                    notes.extend(mine.map(|group| format!("there are {}", tasks(group))));
+    /// What there is to look into: every verdict on a clean program, and what went wrong.
+    fn notes(&self) -> Vec<String> {
+        let mut notes: Vec<String> = Vec::new();
+        for accused in &self.accused {
+            match self.run.kind {
+                _ if self.is_wrong(accused) => notes.push(told("wrong", accused)),
+                Kind::Control(control) => {
+                    notes.extend(control.suspect.map(|why| told(why, accused)));
                 }
-            }
-            Kind::Fixed => notes.extend(self.accused.iter().map(|accused| told("wrong", accused))),
-            Kind::Control(control) => {
-                let why = control.suspect.unwrap_or("wrong");
-                notes.extend(self.accused.iter().map(|accused| told(why, accused)));
+                Kind::Leaky(_) | Kind::Fixed => {}
             }
         }
-        notes
-            .iter()
-            .map(|note| format!("{runtime}: {note}"))
-            .collect()
+        if let (Some(leak), Some(false)) = (self.run.leak(), self.is_recalled()) {
+            notes.push(format!("not recalled (source: {})", leak.source));
+            let there = self.there.iter();
+            notes.extend(there.map(|group| format!("there are {}", tasks(group))));
+        }
+        let runtime = self.run.runtime();
+        let notes = notes.iter().map(|note| format!("{runtime}: {note}"));
+        notes.collect()
     }
 }
 
@@ -172,11 +154,8 @@ fn right(is_right: bool) -> &'static str {
 }
 
 fn told(why: &str, accused: &Accused) -> String {
-    let evidence = accused
-        .group
-        .verdict
-        .iter()
-        .flat_map(|verdict| &verdict.evidence);
+    let verdict = accused.group.verdict.iter();
+    let evidence = verdict.flat_map(|verdict| &verdict.evidence);
     let evidence: String = evidence.map(|line| format!("\n    {line}")).collect();
     let (level, tasks) = (accused.level.word(), tasks(&accused.group));
     format!("{level} ({why}): {tasks}{evidence}")
@@ -222,14 +201,13 @@ impl fmt::Display for Table {
                 .collect();
             writeln!(f, "{}", cells.join("  ").trim_end())?;
         }
-        for note in self.rows.iter().flat_map(|row| row.notes(&self.snapshot)) {
+        for note in self.rows.iter().flat_map(Row::notes) {
             writeln!(f, "{note}")?;
         }
-        let health = &self.snapshot.health;
-        for problem in &health.problems {
+        for problem in &self.health.problems {
             writeln!(f, "the detector: {problem}")?;
         }
-        for (what, count) in &health.dropped {
+        for (what, count) in &self.health.dropped {
             writeln!(f, "the detector: {count} {what}")?;
         }
         Ok(())

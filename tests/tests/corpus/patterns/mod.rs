@@ -16,7 +16,6 @@ mod no_waker_kept;
 mod oneshot_kept;
 mod pending;
 mod permit_forgotten;
-mod read_twice;
 mod silent_sender;
 mod timeout_receive;
 mod timeout_send;
@@ -46,8 +45,6 @@ pub(crate) const ALL: &[Pattern] = &[
     tracker_unclosed::PATTERN,
     looping_timer::PATTERN,
     detached_retry::PATTERN,
-    read_twice::READER,
-    read_twice::WRITER,
     barrier_short::PATTERN,
     permit_forgotten::PATTERN,
 ];

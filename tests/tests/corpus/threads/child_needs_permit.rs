@@ -20,6 +20,13 @@ pub(crate) const PATTERN: Pattern = Pattern {
     waits: &[Wait::Join],
 };
 
+pub(crate) const CHILD: Pattern = Pattern {
+    name: "child needs permit: the child",
+    function: "child_needs_permit::run_behind_parent",
+    waits: &[Wait::Semaphore],
+    ..PATTERN
+};
+
 fn service<R>(run: fn(Arc<Semaphore>) -> R) -> Program
 where
     R: Future<Output = ()> + Send + 'static,

@@ -21,6 +21,12 @@ pub(crate) const PATTERN: Pattern = Pattern {
     waits: &[Wait::ChanSend],
 };
 
+pub(crate) const WORKER: Pattern = Pattern {
+    name: "full both ways: the worker",
+    function: "full_both_ways::work_for_who_waits",
+    ..PATTERN
+};
+
 enum Message {
     Job,
     /// The worker has done a part, and wants another one.

@@ -22,6 +22,13 @@ pub(crate) const PATTERN: Pattern = Pattern {
     waits: &[Wait::RwLockRead],
 };
 
+pub(crate) const WRITER: Pattern = Pattern {
+    name: "recursive read: the writer between",
+    function: "recursive_read::append_behind_reader",
+    waits: &[Wait::RwLockWrite],
+    ..PATTERN
+};
+
 type Room = Arc<RwLock<Vec<u64>>>;
 
 /// How long the events of a room take to load.
