@@ -16,7 +16,7 @@
 //! |---|---|
 //! | `lost`, its last waker was dropped after it parked | `likely` |
 //! | `lost` or `stalled`, with `orphaned` and `growing` | `likely` |
-//! | `lost` or `stalled`, with `growing` for five windows | `likely` |
+//! | `lost` or `stalled`, with `growing` for five windows, and not each beside a spawner of its own that lives | `likely` |
 //! | `lost` | `suspect` |
 //! | `stalled`, with `orphaned` or `growing` | `suspect` |
 //! | `stalled` on a receive, join or notification, spawned by a root that still runs | none: a daemon; `suspect` if asked for |
@@ -148,6 +148,8 @@ pub(crate) enum Forecast {
 pub(crate) struct Circumstances {
     /// They were spawned by no task, or by the root future of a `block_on` that still runs.
     pub(crate) from_root: bool,
+    /// Each was spawned by a task of its own that is alive, as the writer of a connection is.
+    pub(crate) companions: bool,
     /// One of several wakers of theirs is gone, nobody can tell which.
     pub(crate) guessed: bool,
     /// Daemons that `stalled` alone speaks against are asked for.
@@ -171,8 +173,8 @@ pub(crate) fn judge(evidence: &[Evidence], circumstances: Circumstances) -> Opti
     let is_stuck = lost.is_some() || stalled.is_some();
     let sustained = growing.is_some_and(|fact| fact.growth.sustained);
     let was_dropped = lost.is_some_and(|fact| fact.dropped.is_some());
-    let piles_up = is_stuck && growing.is_some() && (orphaned || sustained);
-    let level = if was_dropped || piles_up {
+    let piles_up = growing.is_some() && (orphaned || sustained && !circumstances.companions);
+    let level = if was_dropped || is_stuck && piles_up {
         Level::Likely
     } else if lost.is_some() {
         Level::Suspect
@@ -473,6 +475,7 @@ mod tests {
                 "looping" => evidence.push(growing(false, true)),
                 "looping on" => evidence.push(growing(true, true)),
                 "root" => circumstances.from_root = true,
+                "companions" => circumstances.companions = true,
                 "guessed" => circumstances.guessed = true,
                 "asked" => circumstances.suspect_daemons = true,
                 "nothing" => {}
@@ -513,6 +516,7 @@ mod tests {
         check("idle + growing", "suspect");
         check("idle + growing + orphaned", "likely");
         check("idle + sustained", "likely");
+        check("idle + sustained + companions", "suspect");
 
         check("locked", "suspect");
         check("locked + root", "suspect");
@@ -544,6 +548,7 @@ mod tests {
             "sustained",
             "looping",
             "root",
+            "companions",
             "guessed",
             "asked",
         ];

@@ -99,6 +99,7 @@ impl Watched {
         };
         let circumstances = Circumstances {
             from_root: most(|seen| seen.origin == Origin::Root),
+            companions: companions(&oldest),
             guessed: most(|seen| seen.task.waits_guessed),
             suspect_daemons: settings.suspect_daemons,
         };
@@ -209,6 +210,16 @@ fn orphaned(oldest: &[Seen]) -> Option<Orphaned> {
         orphans,
         of_oldest: oldest.len(),
     })
+}
+
+/// No two were spawned by one task, and most of the spawners are alive.
+fn companions(oldest: &[Seen]) -> bool {
+    let alive = oldest.iter().filter(|seen| seen.origin == Origin::Live);
+    let mut spawners: Vec<u64> = alive.map(|seen| seen.task.parent).collect();
+    let of = spawners.len();
+    spawners.sort_unstable();
+    spawners.dedup();
+    2 * of > oldest.len() && spawners.len() == of
 }
 
 /// The innermost visible function of a stack.

@@ -22,7 +22,9 @@ use crate::stack::{StackId, mix};
 const BUCKETS: usize = 1 << 12;
 const MAX_SHAPES: u32 = 1 << 16;
 /// The most shapes of one bucket, so that a look-up stays short.
-const MAX_LIST: usize = 16;
+/// A service may have some hundred stacks of one depth; those that do not match cost a compare or
+/// two each.
+const MAX_LIST: usize = 128;
 
 static LISTS: [AtomicPtr<Shape>; BUCKETS] =
     [const { AtomicPtr::new(std::ptr::null_mut()) }; BUCKETS];

@@ -13,7 +13,7 @@ use crate::program::{Control, Program};
 pub(crate) const CONTROL: Control = Control {
     name: "writers of live connections",
     program,
-    suspect: None,
+    suspect: Some("clients that only ever come, and are silent, look like ones that are forgotten"),
 };
 
 fn program() -> Program {
