@@ -24,7 +24,10 @@ fn available_of(meminfo: &str) -> Option<u64> {
 fn group_left() -> Option<u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let root = Path::new("/sys/fs/cgroup");
+    least_left(Path::new("/sys/fs/cgroup"), own)
+}
+
+fn least_left(root: &Path, own: &str) -> Option<u64> {
     let own = root.join(own);
     let up = own.ancestors().take_while(|group| group.starts_with(root));
     up.filter_map(left_in).min()
@@ -49,5 +52,23 @@ mod tests {
         assert_eq!(available_of(text), Some(4_096_000));
         assert_eq!(available_of("MemTotal: 8000 kB\n"), None);
         assert_eq!(available_of("MemAvailable: much kB\n"), None);
+    }
+
+    #[test]
+    fn the_tightest_group_on_the_way_up_decides() {
+        let root = std::env::temp_dir().join(format!("taskleak-cgroup-{}", std::process::id()));
+        let limits = |group: &str, most: &str, current: &str| {
+            let group = root.join(group);
+            fs::create_dir_all(&group).unwrap();
+            fs::write(group.join("memory.max"), most).unwrap();
+            fs::write(group.join("memory.current"), current).unwrap();
+        };
+        limits("pod/shop", "max\n", "70\n");
+        assert_eq!(least_left(&root, "pod/shop"), None);
+        limits("pod", "100\n", "80\n");
+        assert_eq!(least_left(&root, "pod/shop"), Some(20));
+        limits("pod/shop", "75\n", "80\n");
+        assert_eq!(least_left(&root, "pod/shop"), Some(0));
+        fs::remove_dir_all(&root).unwrap();
     }
 }

@@ -109,7 +109,8 @@ fn take(shared: &Shared, scope: &Scope<'_>, not_recording: Option<NotRecording>)
     snapshot
 }
 
-/// Looks ids up under the reporter's lock, one at a time, so that nobody waits long for it.
+/// Looks ids up under the reporter's lock, one at a time, so that nobody waits long for it: for one
+/// stack, and for the first of an executable until its debug info is read.
 pub(crate) struct OneByOne<'a> {
     reporter: &'a Mutex<Reporter>,
     is_fresh: bool,

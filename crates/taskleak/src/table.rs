@@ -261,6 +261,19 @@ mod tests {
     }
 
     #[test]
+    fn the_fate_of_a_task_is_known_until_its_slot_is_anothers() {
+        let table = Table::new();
+        let key = table.start(0, &birth(1), 1).unwrap();
+        assert!(matches!(table.fate(key, 1), Fate::Alive(task) if task.birth.name == 1));
+        assert!(table.end(0, key, 7));
+        assert!(matches!(table.fate(key, 1), Fate::Ended(Some(7))));
+        let next = table.start(0, &birth(2), 9).unwrap();
+        assert_eq!(next.slot(), key.slot());
+        assert!(matches!(table.fate(key, 1), Fate::Ended(None)));
+        assert!(matches!(table.fate(next, 2), Fate::Alive(_)));
+    }
+
+    #[test]
     fn the_table_is_no_larger_than_the_most_alive_at_once() {
         let table = Table::new();
         for round in 0..100 {
