@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use taskleak::{BuildWatched, Detector, Snapshot};
-use taskleak_profile::snapshot::{self, Frame, Group, State, Task, Wait};
+use taskleak_profile::snapshot::{self, Frame, Group, Task, Wait};
 use taskleak_profile::verdict::Level;
 use tokio::runtime::Builder;
 
@@ -144,43 +144,76 @@ fn is_path_to(path: &str, function: &str) -> bool {
         .is_some_and(|before| before.is_empty() || before.ends_with("::"))
 }
 
+/// A leak, and its verdict.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Detection {
+    /// The first task was left behind.
+    leaked: Instant,
+    due: Instant,
+    told: Instant,
+}
+
+impl Detection {
+    /// Of a verdict told at that time on tasks that this snapshot, taken later, still shows.
+    pub(crate) fn of(
+        leak: &Pattern,
+        runtime: &str,
+        told: Instant,
+        snapshot: &Snapshot,
+    ) -> Option<Detection> {
+        let groups = snapshot.groups.iter();
+        let leaked: Vec<_> = groups
+            .filter(|group| group.runtime == runtime && leak.names(group))
+            .map(|group| group.id)
+            .collect();
+        let tasks = snapshot.tasks.iter();
+        let tasks = tasks.filter(|task| leaked.contains(&task.group));
+        let each = tasks.filter_map(|task| Detection::of_task(leak, &task, told, snapshot));
+        each.min_by_key(|detection| detection.due)
+    }
+
+    fn of_task(
+        leak: &Pattern,
+        task: &Task,
+        told: Instant,
+        snapshot: &Snapshot,
+    ) -> Option<Detection> {
+        let loops = leak.waits.contains(&Wait::Sleep);
+        let for_ms = if loops { task.age_ms } else { task.blocked_ms? };
+        let taken_ago = snapshot.taken_at.elapsed().unwrap_or_default();
+        let leaked = Instant::now().checked_sub(taken_ago + Duration::from_millis(for_ms))?;
+        let parent = task.parent.and_then(|id| snapshot.tasks.get(id));
+        let window = match loops || parent.is_some() {
+            true => GROWING_OVER,
+            false => Duration::ZERO,
+        };
+        Some(Detection {
+            leaked,
+            due: leaked + BLOCKED_AFTER + window,
+            told,
+        })
+    }
+
+    /// Once the sweeps up to its verdict have been looked at.
+    pub(crate) fn delay(self, sweeps: &Sweeps) -> Delay {
+        Delay {
+            since_leak: self.told.saturating_duration_since(self.leaked),
+            sweeps: sweeps.between(self.due, self.told),
+        }
+    }
+}
+
 /// When a verdict came, as seen from the first task that was left behind.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Delay {
     since_leak: Duration,
-    /// Its own among them; 0 if it was not yet due.
+    /// Those that began since it was due, its own among them; 0 if it was not yet due.
     sweeps: u64,
 }
 
 impl Delay {
     pub(crate) fn is_in_time(self) -> bool {
         self.sweeps <= SWEEPS
-    }
-
-    /// Of a verdict given at that time on tasks that this snapshot, taken later, still shows.
-    pub(crate) fn of(
-        pattern: &Pattern,
-        runtime: &str,
-        at: Instant,
-        snapshot: &Snapshot,
-        sweeps: &Sweeps,
-    ) -> Option<Delay> {
-        let taken_ago = snapshot.taken_at.elapsed().unwrap_or_default();
-        let now = Instant::now().checked_sub(taken_ago)?;
-        let groups = snapshot.groups.iter();
-        let leaked: Vec<_> = groups
-            .filter(|group| group.runtime == runtime && pattern.names(group))
-            .map(|group| group.id)
-            .collect();
-        let tasks = snapshot.tasks.iter();
-        let of_pattern = tasks.filter(|task| leaked.contains(&task.group));
-        let (due, since) = of_pattern
-            .filter_map(|task| due(pattern, &task, snapshot, now))
-            .min()?;
-        Some(Delay {
-            since_leak: at.saturating_duration_since(since),
-            sweeps: sweeps.between(due, at),
-        })
     }
 }
 
@@ -192,27 +225,6 @@ impl fmt::Display for Delay {
             sweeps => write!(f, "at sweep {sweeps}"),
         }
     }
-}
-
-/// When a verdict on this task is due, and since when the task is left behind.
-fn due(
-    pattern: &Pattern,
-    task: &Task,
-    snapshot: &Snapshot,
-    now: Instant,
-) -> Option<(Instant, Instant)> {
-    let waits = task.state == State::Waiting;
-    let loops = pattern.waits.contains(&Wait::Sleep);
-    let for_ms = if loops { task.age_ms } else { task.blocked_ms? };
-    let since = now.checked_sub(Duration::from_millis(for_ms))?;
-    let spawner_lives = task
-        .parent
-        .is_some_and(|id| snapshot.tasks.get(id).is_some());
-    let window = match loops || spawner_lives {
-        true => GROWING_OVER,
-        false => Duration::ZERO,
-    };
-    waits.then(|| (since + BLOCKED_AFTER + window, since))
 }
 
 /// The sweeps of the watchdog, as it tells of them.
@@ -248,18 +260,19 @@ impl Sweeps {
         Ok(sweeps)
     }
 
-    /// How many began in this time and had ended by its end.
-    fn between(&self, from: Instant, to: Instant) -> u64 {
+    /// How many began since, the one among them that told at that time. When it began is known by
+    /// some milliseconds, and the next one begins much later.
+    fn between(&self, from: Instant, told: Instant) -> u64 {
+        let to = told + SWEEP / 5;
         let seen = self.seen.lock();
-        let mut between = seen
+        let mut numbers = seen
             .iter()
-            .filter(|sweep| sweep.began >= from && sweep.began + sweep.took <= to);
-        let first = between.next();
-        let last = between.next_back().or(first);
-        match (first, last) {
-            (Some(first), Some(last)) => last.number - first.number + 1,
-            _ => 0,
-        }
+            .filter(|sweep| (from..=to).contains(&sweep.began))
+            .map(|sweep| sweep.number);
+        let first = numbers.next();
+        let last = numbers.next_back().or(first);
+        // Not all were seen.
+        first.zip(last).map_or(0, |(first, last)| last - first + 1)
     }
 }
 

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use taskleak::{BuildWatched, Detector};
 use tokio::runtime::Builder;
 
-use crate::judge::{Delay, Said, Sweeps};
+use crate::judge::{Detection, Said, Sweeps};
 use crate::program::Pattern;
 use crate::run::{Run, Running};
 use crate::table::{Row, Table};
@@ -129,7 +129,7 @@ impl Corpus {
     fn watch(&self, batch: Vec<Run>) -> io::Result<Vec<Row>> {
         let running = self.start(&batch)?;
         let started = Instant::now();
-        let mut delays = HashMap::new();
+        let mut detections = HashMap::new();
         let mut awaited: Vec<(&Pattern, String)> = batch
             .iter()
             .filter_map(|run| Some((run.leak()?, run.runtime())))
@@ -143,15 +143,17 @@ impl Corpus {
             let snapshot = self.detector.snapshot_with_tasks();
             awaited.retain(|leak| {
                 let (pattern, runtime) = leak;
-                let delay = first(leak)
-                    .and_then(|first| Delay::of(pattern, runtime, first, &snapshot, &self.sweeps));
-                delays.extend(delay.map(|delay| (runtime.clone(), delay)));
-                delay.is_none()
+                let told = first(leak);
+                let detection =
+                    told.and_then(|told| Detection::of(pattern, runtime, told, &snapshot));
+                detections.extend(detection.map(|detection| (runtime.clone(), detection)));
+                detection.is_none()
             });
         }
         let mut rows = self.rows(batch);
         for row in &mut rows {
-            row.delay = delays.remove(&row.run.runtime());
+            let detection = detections.remove(&row.run.runtime());
+            row.delay = detection.map(|detection| detection.delay(&self.sweeps));
         }
         drop(running);
         Ok(rows)
