@@ -4,7 +4,7 @@
 //! 1. when it gets a verdict ([`Change::New`]),
 //! 2. when twice as many of its tasks have it as when it was told of last ([`Change::Doubled`]),
 //! 3. when the verdict is surer than any that was told of it ([`Change::Raised`]),
-//! 4. when it has had none for [`GONE_AFTER`] sweeps ([`Change::Gone`]); then it is as if it had
+//! 4. when it has had none for three sweeps ([`Change::Gone`]); then it is as if it had
 //!    never been seen.
 
 use std::collections::HashMap;

@@ -482,16 +482,19 @@ fn verdicts_are_events() {
     });
 }
 
-/// The fields of each event of the target `taskleak`, with its level.
+/// The fields of an event by name, its level among them.
+type Event = Vec<(String, String)>;
+
+/// The events of the target `taskleak`.
 #[derive(Default)]
-struct Events(Arc<Mutex<Vec<Vec<(String, String)>>>>);
+struct Events(Arc<Mutex<Vec<Event>>>);
 
 impl<S: tracing::Subscriber> Layer<S> for Events {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         if event.metadata().target() != "taskleak" {
             return;
         }
-        struct Fields(Vec<(String, String)>);
+        struct Fields(Event);
         impl Visit for Fields {
             fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
                 self.0.push((field.name().to_owned(), format!("{value:?}")));
