@@ -12,6 +12,12 @@
 //! Rules 2 and 3 guess where several stacks have a waker: it is wrong where of several things that
 //! a task waited on at once an earlier one has ended. The stacks that were spared by a guess are
 //! doubtful until a waker is cloned there again.
+//!
+//! Known to be wrong: a timer that fires registers once more before it looks at the time, and is
+//! dropped in the same poll (tokio's `runtime/time/entry.rs`). Its new waker counts as one of this
+//! poll, so if the task goes on to wait, rule 2 charges the loss to a stack of an earlier poll, if
+//! there is one, and the timer stays shown. tokio tells of timers apart, by events of its resource
+//! spans; reading them would cost every timer.
 
 use arrayvec::ArrayVec;
 use taskleak_profile::raw::MAX_WAITS;
