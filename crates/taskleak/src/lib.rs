@@ -87,5 +87,9 @@ pub use runtime::{BuildWatched, WatchedRuntime};
 pub use subscriber::TaskSubscriber;
 #[cfg(feature = "macros")]
 pub use taskleak_macros::main;
-pub use taskleak_profile::{self, flags::Change, snapshot::Snapshot};
+pub use taskleak_profile::{
+    self,
+    flags::Change,
+    snapshot::{Snapshot, Wait},
+};
 pub use teller::Report;

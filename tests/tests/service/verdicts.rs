@@ -9,8 +9,8 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use taskleak::taskleak_profile::snapshot::{Group, Wait};
-use taskleak::{BuildWatched, Builder, Change, Detector, Report, Snapshot, WatchedRuntime};
+use taskleak::taskleak_profile::snapshot::Group;
+use taskleak::{BuildWatched, Builder, Change, Detector, Report, Snapshot, Wait, WatchedRuntime};
 use tokio::sync::{mpsc, oneshot};
 use tracing::field::{Field, Visit};
 use tracing::instrument::WithSubscriber;
