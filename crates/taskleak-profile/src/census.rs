@@ -21,7 +21,7 @@ use crate::raw::{Origin, RawTask, Source};
 use crate::rules::Rules;
 use crate::snapshot::{GroupId, State, Verdict};
 pub use crate::thresholds::Settings;
-use crate::thresholds::{Counts, Times, is_held_up};
+use crate::thresholds::{Counts, Times, holds_up};
 pub use crate::verdict::Accused;
 use crate::verdict::Judged;
 pub use crate::watched::Look;
@@ -113,13 +113,18 @@ impl Census {
         }
     }
 
-    /// The cell of a waiting task; `None` if there is no room for it.
+    /// The cell of a waiting task; `None` if there is no room for it, or if it lost its last waker
+    /// so short a time ago that it does not count.
     pub fn place(
         &mut self,
         task: &RawTask,
         source: &mut impl Source,
         rules: &Rules,
     ) -> Option<CellId> {
+        let since_loss = task.lost_ms.unwrap_or(u64::MAX);
+        if since_loss < self.settings.receive_ms() {
+            return None;
+        }
         let (key, _) = Key::of(task);
         if let Some(place) = self.places.get(&key) {
             return Some(*place);
@@ -142,7 +147,7 @@ impl Census {
             key,
             group: group.id,
             counts,
-            is_held_up: group.wait.iter().any(|wait| is_held_up(*wait)),
+            is_held_up: group.wait.iter().all(|wait| holds_up(*wait)),
             is_free: false,
             members: 0,
             count: 0,
@@ -419,8 +424,9 @@ mod tests {
         for (slot, task) in world.tasks.iter().enumerate() {
             // Stacks are resolved once, whatever the fake thinks of being asked again.
             let source = &mut Fake::new(0);
-            let cell = census.place(task, source, &rules).unwrap();
-            census.count(cell, slot as u32, task.in_state_ms, || task.age_ms);
+            if let Some(cell) = census.place(task, source, &rules) {
+                census.count(cell, slot as u32, task.in_state_ms, || task.age_ms);
+            }
         }
         census.finish(now_ms, world, &mut Fake::new(0))
     }
@@ -584,6 +590,30 @@ mod tests {
             verdict.evidence,
             ["lost: its last waker was dropped 1m0s ago, by f1; only an abort can end it"]
         );
+    }
+
+    #[test]
+    fn who_waits_for_work_is_not_held_up() {
+        let counted = |waits: &[u32], times: (u64, u64)| {
+            let task = RawTask {
+                age_ms: times.1,
+                ..waiting(1, waits, times.0)
+            };
+            let mut census = census();
+            census.begin();
+            let cell = census.place(&task, &mut Fake::new(0), &Rules::default());
+            census.count(cell.unwrap(), 0, task.in_state_ms, || task.age_ms)
+        };
+        let long = (100 * MINUTE, 100 * MINUTE);
+        assert_eq!(counted(&[SEND], long), Counted::HeldUp);
+        assert_eq!(counted(&[JOIN], long), Counted::HeldUp);
+        assert_eq!(counted(&[SEND, JOIN], long), Counted::HeldUp);
+        assert_eq!(counted(&[RECEIVE], long), Counted::Past);
+        assert_eq!(counted(&[RECEIVE, JOIN], long), Counted::Past);
+        assert_eq!(counted(&[SEND], (1000, 1000)), Counted::Not);
+        // A scheduler, or an actor with a heartbeat.
+        assert_eq!(counted(&[SLEEP], (500, 2 * MINUTE)), Counted::Past);
+        assert_eq!(counted(&[JOIN, SLEEP], (500, 2 * MINUTE)), Counted::Past);
     }
 
     #[test]

@@ -63,7 +63,8 @@ pub struct RawTask {
 /// Who spawned a task, and whether it still runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// No task did, or the root future of a `block_on` that still runs.
+    /// No task did, or the root future of a `block_on` that still runs; or a task did that has that
+    /// origin and is held up itself, as a supervisor is that joins its daemon.
     Root,
     /// A task that is alive.
     Live,

@@ -147,7 +147,23 @@ pub(crate) fn is_idle(wait: Wait) -> bool {
     matches!(wait, Wait::ChanReceive | Wait::Join | Wait::Notify)
 }
 
-/// Whoever waits on it alone past the threshold is held up by somebody, and does not wait for work.
-pub(crate) fn is_held_up(wait: Wait) -> bool {
-    !matches!(wait, Wait::ChanReceive | Wait::Notify | Wait::Nothing)
+/// Whoever waits on such things alone past the threshold is held up by somebody, and does not wait
+/// for work.
+pub(crate) fn holds_up(wait: Wait) -> bool {
+    match wait {
+        Wait::ChanSend
+        | Wait::Join
+        | Wait::MutexLock
+        | Wait::RwLockRead
+        | Wait::RwLockWrite
+        | Wait::Semaphore
+        | Wait::Barrier => true,
+        Wait::ChanReceive
+        | Wait::Notify
+        | Wait::Sleep
+        | Wait::Io
+        | Wait::SubExecutor
+        | Wait::Other
+        | Wait::Nothing => false,
+    }
 }

@@ -144,7 +144,15 @@ impl Trend {
 
     /// How the count grows; `None` if it doesn't.
     pub fn growth(&self) -> Option<Growth> {
-        SPANS.iter().find_map(|&windows| self.growth_over(windows))
+        self.growth_where(|_| true)
+    }
+
+    /// The same over the longest span for which this holds as well.
+    pub fn growth_where(&self, holds: impl Fn(&Growth) -> bool) -> Option<Growth> {
+        let spans = SPANS.iter();
+        spans
+            .filter_map(|&windows| self.growth_over(windows))
+            .find(holds)
     }
 
     /// Whether a zero now stands before a series: there was none yet, or zeros for a window.

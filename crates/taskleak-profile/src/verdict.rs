@@ -2,10 +2,10 @@
 //!
 //! | evidence | what it is | what it can't see, and when it is wrong |
 //! |---|---|---|
-//! | `lost` | the task waits and none of its wakers is alive, so no wake can reach it | who holds its `JoinHandle` or `AbortHandle`: a task may be parked on purpose until somebody aborts it |
+//! | `lost` | the task waits and none of its wakers is alive, so no wake can reach it | who holds its `JoinHandle` or `AbortHandle`: a task may be parked on purpose until somebody aborts it; wakers that are cloned under another subscriber (`with_subscriber`), until the first of them is woken or dropped |
 //! | `stalled` | it has waited past the threshold of all that it waits on: channels, locks, semaphores, joins, notifications; no timer, no I/O, nothing unknown beside them | whether a peer is still going to serve it: an idle worker looks the same |
 //! | `orphaned` | the task that spawned it has ended, or an ancestor has and those between are held up themselves, by locks, full channels or joins | whether it was meant to outlive its spawner: a pool that the first request started does |
-//! | `growing` | the number of such tasks rose over the window ([`Trend`](crate::trend)), and hardly one of them left: leaked tasks stay; of tasks that wait on a timer, those count that went into this wait when they were old: they loop | whether the load rises instead, and whether it will level off; tasks whose names differ are groups apart, which don't grow |
+//! | `growing` | the number of such tasks rose over the window ([`Trend`](crate::trend)), and hardly one of them left: leaked tasks stay; of tasks that wait on a timer, those count that went into this wait when they were old: they loop | whether the load rises instead, and whether it will level off; a task that is woken for nothing counts as left; tasks whose names differ are groups apart, which don't grow |
 //!
 //! What waits on I/O, in an executor of its own (`sub-executor`), in a future that nobody knows
 //! (`other`), or has a waker without a stack, gets no evidence but `lost`.

@@ -150,12 +150,14 @@ impl Watched {
     }
 
     fn growing(&self, settings: &Settings, look: &impl Look) -> Option<Growing> {
-        let growth = self.trend.growth()?;
-        let left = self.departures.within(growth.over_ms);
-        let stayed = growth.to.saturating_sub(growth.from);
-        (left.saturating_mul(STAY_FOR_ONE_THAT_LEAVES) <= stayed).then(|| Growing {
+        let growth = self.trend.growth_where(|growth| {
+            let stayed = growth.to.saturating_sub(growth.from);
+            let left = self.departures.within(growth.over_ms);
+            left.saturating_mul(STAY_FOR_ONE_THAT_LEAVES) <= stayed
+        })?;
+        Some(Growing {
             growth,
-            left,
+            left: self.departures.within(growth.over_ms),
             loops: matches!(self.counts, Counts::IfOlder(_)),
             forecast: self.forecast(&growth, settings, look),
         })

@@ -21,9 +21,9 @@ use crate::stack::{StackId, mix};
 
 const BUCKETS: usize = 1 << 12;
 const MAX_SHAPES: u32 = 1 << 16;
-/// The most shapes of one bucket, so that a look-up stays short.
-/// A service may have some hundred stacks of one depth; those that do not match cost a compare or
-/// two each.
+/// The most shapes of one bucket, so that a look-up stays bounded: a service may have some hundred
+/// stacks of one depth, and one that is not in the list is unwound each time, which costs more
+/// than the list.
 const MAX_LIST: usize = 128;
 
 static LISTS: [AtomicPtr<Shape>; BUCKETS] =

@@ -4,8 +4,9 @@ use std::num::NonZeroU32;
 
 use crate::intern::Interner;
 
-/// The most stacks that are kept: an id fits in 20 bits. With 24 frames each, 200 MB.
-const MAX_STACKS: u32 = (1 << 20) - 1;
+/// The most stacks that are kept: an id fits in 20 bits, of which all ones is nobody's. With 24
+/// frames each, 200 MB.
+const MAX_STACKS: u32 = (1 << 20) - 2;
 
 /// The most frames of a stack; deeper ones lose the frames at the root.
 pub(crate) const MAX_FRAMES: usize = 128;

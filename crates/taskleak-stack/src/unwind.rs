@@ -18,6 +18,9 @@ use crate::thread;
 /// above it are captured as well. Debug builds nest those calls deeper.
 const MARGIN: usize = if cfg!(debug_assertions) { 2048 } else { 512 };
 
+/// The slots of a shape that are compared first.
+const OUTERMOST: usize = 4;
+
 /// The registers that unwinding starts from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Registers {
@@ -128,9 +131,6 @@ impl Walk {
 struct Memory {
     own: Range<usize>,
 }
-
-/// The slots that are compared first.
-const OUTERMOST: usize = 4;
 
 impl Memory {
     /// Whether every slot, counted from the stack pointer, holds its address.

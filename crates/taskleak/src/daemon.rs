@@ -42,14 +42,41 @@ impl Drop for Restored {
 
 #[cfg(test)]
 mod tests {
+    use taskleak_profile::snapshot::Snapshot;
+    use tokio::runtime::Builder;
+    use tracing::subscriber::NoSubscriber;
+
     use super::*;
+    use crate::Detector;
+
+    #[test]
+    fn what_tasks_within_it_spawn_is_no_daemon() {
+        let (subscriber, detector) = Detector::builder().wrap(NoSubscriber::new());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let spawn = || runtime.spawn(std::future::pending::<()>());
+        let allowed = |snapshot: Snapshot| -> Vec<bool> {
+            let groups = snapshot.groups.iter();
+            groups.map(|group| group.allowed.is_some()).collect()
+        };
+        daemon(|| {
+            runtime.block_on(async {
+                tokio::spawn(std::future::pending::<()>());
+            });
+        });
+        assert_eq!(allowed(detector.snapshot()), [false]);
+        daemon(spawn);
+        let mut all = allowed(detector.snapshot());
+        all.sort_unstable();
+        assert_eq!(all, [false, true]);
+    }
 
     #[test]
     fn the_thread_is_given_back_also_after_a_panic() {
         daemon(|| {
-            assert_eq!(polls::owner(), polls::daemons_here());
-            daemon(|| assert_eq!(polls::owner(), polls::daemons_here()));
-            assert_eq!(polls::owner(), polls::daemons_here());
+            assert!(polls::spawns_daemons());
+            daemon(|| assert!(polls::spawns_daemons()));
+            assert!(polls::spawns_daemons());
         });
         assert_eq!(polls::owner(), Owner::Host);
         let panicked = std::panic::catch_unwind(|| daemon(|| panic!("the user's mistake")));

@@ -159,7 +159,7 @@ impl Builder {
     /// (target `taskleak`, level WARN). If it panics, the panic is noted in the snapshot's
     /// `health`, and it is called again for the next report; a program that is built with
     /// `panic = "abort"` ends, of course. While it blocks, up to 256 reports are kept; what finds
-    /// no room is counted, told in `health`, and tried again at the next sweep.
+    /// no room is counted and told in `health`.
     pub fn on_verdict(mut self, call: impl Fn(&Report) + Send + 'static) -> Self {
         self.on_verdict = Some(Box::new(call));
         self

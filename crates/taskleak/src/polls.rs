@@ -31,8 +31,8 @@ pub(crate) struct Poll {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
     Host,
-    /// The host's, and what it spawns from within no more polls than these is meant to run as long
-    /// as the process.
+    /// The host's, and what it spawns now is meant to run as long as the process; but not what is
+    /// spawned in a poll that began since, when there were so many.
     Daemons {
         depth: usize,
     },
@@ -116,10 +116,15 @@ pub(crate) fn belong_to_detector() {
     set_owner(Owner::Detector);
 }
 
-/// What [`owner`] is if a spawn at this moment is of a daemon.
+/// An owner whose spawns are of daemons until the next poll begins on this thread.
 pub(crate) fn daemons_here() -> Owner {
     let depth = THREAD.with(|thread| thread.depth.get());
     Owner::Daemons { depth }
+}
+
+/// A spawn at this moment is of a daemon.
+pub(crate) fn spawns_daemons() -> bool {
+    owner() == daemons_here()
 }
 
 /// Changes whose thread this is, and returns whose it was.

@@ -90,7 +90,7 @@ impl Recorder {
             task_id: fields.task_id,
             parent: parent.map_or(0, |poll| poll.task_id),
             parent_key: parent.map(|poll| poll.key),
-            daemon: owner == polls::daemons_here(),
+            daemon: owner != Owner::Host && polls::spawns_daemons(),
             kind: fields.kind.unwrap_or(TaskKind::Task),
             created: self.creation_stack(parent),
             name: fields.name,

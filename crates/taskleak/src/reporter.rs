@@ -10,6 +10,7 @@ use std::thread;
 use std::time::SystemTime;
 
 use parking_lot::{Mutex, MutexGuard};
+use taskleak_profile::allow::Allow;
 use taskleak_profile::census::Findings;
 use taskleak_profile::group::{Grouper, Meta};
 use taskleak_profile::raw::{RawFrame, RawSymbol, RawTask, Source};
@@ -105,7 +106,10 @@ fn take(shared: &Shared, scope: &Scope<'_>, not_recording: Option<NotRecording>)
     let mut snapshot = grouper.finish(&mut source, &findings, &shared.rules, meta);
     // What the debug info lacks is seen in the stacks, so after they were symbolized.
     let missing = health::advice(source.reporter().symbolizer.debug_info());
-    snapshot.health.problems.extend(missing.map(str::to_owned));
+    let problems = &mut snapshot.health.problems;
+    problems.extend(missing.map(str::to_owned));
+    // The rules were asked for these groups as well.
+    problems.extend(shared.unmatched_rules());
     snapshot
 }
 
@@ -257,6 +261,18 @@ impl Shared {
         Some(sweeps)
     }
 
+    /// The rules that have had the time to match, and have not.
+    fn unmatched_rules(&self) -> Vec<String> {
+        if self.recorder.clock.uptime() < self.rules_match_within {
+            return Vec::new();
+        }
+        let told = |rule: &Allow| {
+            let rule = rule.to_string();
+            format!("the allow rule {rule:?} has matched no task so far")
+        };
+        self.rules.unmatched().map(told).collect()
+    }
+
     fn health(&self, not_recording: Option<NotRecording>) -> Health {
         let mut health = Health::default();
         health.recording = not_recording.is_none();
@@ -265,15 +281,6 @@ impl Shared {
             .extend(not_recording.map(|error| error.to_string()));
         health.problems.extend(self.faults.lock().iter().cloned());
         health.problems.extend(self.teller.problems());
-        if self.recorder.clock.uptime() >= self.rules_match_within {
-            let unmatched = self.rules.unmatched();
-            health.problems.extend(unmatched.map(|rule| {
-                format!(
-                    "the allow rule {:?} has matched no task so far",
-                    rule.to_string()
-                )
-            }));
-        }
         health.dropped = dropped(&self.recorder.losses);
         let of_the_watchdog = [
             (

@@ -51,11 +51,11 @@ impl Teller {
         }
     }
 
-    /// Never waits. Returns whether all will be told.
+    /// Never waits. Returns whether anybody will be told.
     pub(crate) fn tell(&self, report: Report) -> bool {
         let by_callback = self.callback.as_ref();
-        let called = by_callback.is_none_or(|outlet| outlet.tell(report.clone()));
-        self.subscriber.tell(report) && called
+        let called = by_callback.is_some_and(|outlet| outlet.tell(report.clone()));
+        self.subscriber.tell(report) || called
     }
 
     /// Reports that found no room.
@@ -88,6 +88,7 @@ struct Outlet {
 #[derive(Default)]
 struct State {
     dropped: AtomicU64,
+    told: AtomicU64,
     /// Since when it tells of one report.
     busy_since: Mutex<Option<Instant>>,
     panics: AtomicU64,
@@ -172,6 +173,7 @@ fn tell_all(reports: &Receiver<Report>, call: &Callback, state: &State) {
             *state.last_panic.lock() = message(&*panic).to_owned();
             state.panics.fetch_add(1, Ordering::Relaxed);
         }
+        state.told.fetch_add(1, Ordering::Relaxed);
         *state.busy_since.lock() = None;
     }
 }
@@ -266,9 +268,15 @@ mod tests {
         let teller = Teller::new(Some(Box::new(move |_| {
             let _gone = wait.recv();
         })));
-        for _ in 0..2 * KEPT {
-            teller.tell(report());
+        for number in 1..=2 * KEPT as u64 {
+            assert!(teller.tell(report()), "by one of the two");
+            until(|| teller.subscriber.state.told.load(Ordering::Relaxed) == number);
         }
+        assert_eq!(
+            teller.subscriber.state.dropped(),
+            0,
+            "the other one is told"
+        );
         let state = &teller.callback.as_ref().unwrap().state;
         assert!(state.dropped() >= KEPT as u64 - 1);
         until(|| state.busy_since.lock().is_some());

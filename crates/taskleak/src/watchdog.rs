@@ -122,22 +122,28 @@ impl Watchdog {
     }
 
     fn tell(&mut self, shared: &Shared, changes: &[(GroupId, Change)]) {
-        let now: HashSet<GroupId> = changes.iter().map(|(id, _)| *id).collect();
-        for group in self.groups(shared, &now) {
-            self.told.insert(group.id, group);
-        }
+        let changed: HashSet<GroupId> = changes.iter().map(|(id, _)| *id).collect();
+        let groups = self.groups(shared, &changed).into_iter();
+        let mut groups: HashMap<GroupId, Group> = groups.map(|group| (group.id, group)).collect();
         for (id, change) in changes {
+            let before = self.told.remove(id);
             let group = match change {
-                Change::Gone => self.told.remove(id),
-                _ => self.told.get(id).cloned(),
+                Change::Gone => before,
+                _ => groups.remove(id),
             };
-            let report = group.map(|group| Report {
-                change: *change,
-                group,
-            });
-            let is_told = report.is_some_and(|report| shared.teller.tell(report));
-            if !is_told {
+            let Some(group) = group else {
+                // Its tasks have gone on this moment: if they come back, they are news.
                 self.flags.forget(*id);
+                continue;
+            };
+            let report = Report {
+                change: *change,
+                group: group.clone(),
+            };
+            if !shared.teller.tell(report) {
+                self.flags.forget(*id);
+            } else if *change != Change::Gone {
+                self.told.insert(*id, group);
             }
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! How late a verdict is:
 //! 1. It is due when the first task that was left behind has waited past the threshold; where
-//!    the number of tasks has to rise, or their spawner still lives, when the trend has been
-//!    watched for its window too.
+//!    the number of tasks has to rise, because they loop or a root that still runs spawned them,
+//!    when the trend has been watched for its window too.
 //! 2. Since when that task waits is read off a snapshot: from the recorder, not the watchdog.
 //! 3. It is late by the sweeps that have begun since, the one that found it among them. How long
 //!    a sweep takes in this build, on this machine, beside all else that runs on it, is no matter
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use taskleak::{BuildWatched, Detector, Snapshot};
-use taskleak_profile::snapshot::{self, Frame, Group, Task, Wait};
+use taskleak_profile::snapshot::{self, Frame, Group, Kind, Task, Wait};
 use taskleak_profile::verdict::Level;
 use tokio::runtime::Builder;
 
@@ -182,8 +182,7 @@ impl Detection {
         let for_ms = if loops { task.age_ms } else { task.blocked_ms? };
         let taken_ago = snapshot.taken_at.elapsed().unwrap_or_default();
         let leaked = Instant::now().checked_sub(taken_ago + Duration::from_millis(for_ms))?;
-        let parent = task.parent.and_then(|id| snapshot.tasks.get(id));
-        let window = match loops || parent.is_some() {
+        let window = match loops || is_of_root(task, snapshot) {
             true => GROWING_OVER,
             false => Duration::ZERO,
         };
@@ -201,6 +200,19 @@ impl Detection {
             sweeps: sweeps.between(self.due, self.told),
         }
     }
+}
+
+/// Whether a root that still runs spawned it, or a task of such a root that joins it.
+fn is_of_root(task: &Task, snapshot: &Snapshot) -> bool {
+    let Some(parent) = task.parent.and_then(|id| snapshot.tasks.get(id)) else {
+        return false;
+    };
+    let mut groups = snapshot.groups.iter();
+    let group = groups.find(|group| group.id == parent.group);
+    group.is_some_and(|group| match group.kind {
+        Kind::BlockOn => true,
+        _ => group.wait == [Wait::Join] && is_of_root(&parent, snapshot),
+    })
 }
 
 /// When a verdict came, as seen from the first task that was left behind.
@@ -260,14 +272,14 @@ impl Sweeps {
         Ok(sweeps)
     }
 
-    /// How many began since, the one among them that told at that time. When it began is known by
-    /// some milliseconds, and the next one begins much later.
+    /// How many began since and had ended when it was told, the one that told among them. When
+    /// they did is known by a few milliseconds.
     fn between(&self, from: Instant, told: Instant) -> u64 {
-        let to = told + SWEEP / 5;
+        let to = told + Duration::from_millis(5);
         let seen = self.seen.lock();
         let mut numbers = seen
             .iter()
-            .filter(|sweep| (from..=to).contains(&sweep.began))
+            .filter(|sweep| from <= sweep.began && sweep.began + sweep.took <= to)
             .map(|sweep| sweep.number);
         let first = numbers.next();
         let last = numbers.next_back().or(first);

@@ -40,7 +40,8 @@ use crate::table::{Row, Table};
 const BATCH: usize = 48;
 /// Not all leaks come to light in one sweep, then.
 const BETWEEN_STARTS: Duration = Duration::from_millis(40);
-/// A batch is watched for so long, for the sake of its fixed programs.
+/// A batch is watched for so long, for the sake of its fixed programs: not for the five windows of
+/// a trend that lasts, which the controls are.
 const AT_LEAST: Duration = Duration::from_secs(11);
 /// What has no verdict by then gets none.
 const AT_MOST: Duration = Duration::from_secs(30);
@@ -107,6 +108,10 @@ fn runs() -> (Vec<Run>, Vec<Run>) {
     let all = || runs.0.iter().chain(&runs.1);
     let runtimes: HashSet<String> = all().map(Run::runtime).collect();
     assert_eq!(runtimes.len(), all().count(), "two programs have one name");
+    assert!(
+        !runtimes.is_empty(),
+        "no program has {wanted:?} in its name"
+    );
     runs
 }
 

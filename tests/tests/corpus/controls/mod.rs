@@ -2,6 +2,7 @@
 
 use crate::program::Control;
 
+mod actors;
 mod backing_off;
 mod bursts;
 mod daemons;
@@ -37,5 +38,6 @@ pub(crate) const ALL: &[Control] = &[
     periodic_jobs::CONTROL,
     backing_off::CONTROL,
     websockets::CONTROL,
+    actors::CONTROL,
     parked_until_abort::CONTROL,
 ];
