@@ -40,7 +40,7 @@
 //!   The task then shows as `sub-executor`.
 //! - Which of a task's wakers is gone: all are alike. For a task that waits on several things at
 //!   once, a stack that is shown may be of an await that has ended since; the group's
-//!   `waits_guessed` counts such tasks.
+//!   `waits_guessed` counts such tasks, but for those where a timer has fired, which may stay shown.
 //! - Whether a task that waits is meant to. A verdict weighs evidence; none is a proof.
 
 #[cfg(feature = "macros")]
