@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::frames::visible;
 use crate::name::Place;
 use crate::query::{number, quoted, wait};
 use crate::snapshot::{Frame, Group, SourceLocation, Wait};
@@ -212,7 +213,9 @@ impl Condition {
 
     fn holds(&self, group: &Group) -> bool {
         match self {
-            Self::Function(function) => frames(group).any(|frame| is_function(frame, function)),
+            Self::Function(function) => group
+                .visible_frames()
+                .any(|frame| is_function(frame, function)),
             Self::Crate(krate) => is_spawned_by(group, krate),
             Self::SpawnedAt(at) => group.spawned_at.as_ref().is_some_and(|it| at.is_of(it)),
             Self::Name(name) => group.name == *name,
@@ -242,16 +245,6 @@ impl Location {
             && self.line.is_none_or(|line| line == at.line)
             && self.column.is_none_or(|column| column == at.column)
     }
-}
-
-/// The visible frames of its waits and of its creation.
-fn frames(group: &Group) -> impl Iterator<Item = &Frame> {
-    let stacks = group.waiting_at.iter().chain([&group.created_by]);
-    stacks.flat_map(|stack| visible(stack))
-}
-
-fn visible(stack: &[Frame]) -> impl DoubleEndedIterator<Item = &Frame> {
-    stack.iter().filter(|frame| !frame.hidden)
 }
 
 fn is_function(frame: &Frame, function: &str) -> bool {

@@ -25,7 +25,7 @@ use crate::thresholds::{Counts, Times, holds_up};
 pub use crate::verdict::Accused;
 use crate::verdict::Judged;
 pub use crate::watched::Look;
-use crate::watched::{Old, Oldest, Watched};
+use crate::watched::{Old, Tally, Watched};
 
 /// The most cells.
 pub const MAX_CELLS: usize = 1 << 14;
@@ -80,12 +80,7 @@ struct Cell {
     counts: Counts,
     is_held_up: bool,
     is_free: bool,
-    /// Tasks placed here, past the threshold or not.
-    members: u64,
-    count: u64,
-    /// Tasks that counted in the sweep before and went on since.
-    left: u64,
-    oldest: Oldest,
+    tally: Tally,
 }
 
 impl Census {
@@ -106,10 +101,7 @@ impl Census {
     pub fn begin(&mut self) {
         self.crowded_out = 0;
         for cell in &mut self.cells {
-            cell.members = 0;
-            cell.count = 0;
-            cell.left = 0;
-            cell.oldest.clear();
+            cell.tally.clear();
         }
     }
 
@@ -149,10 +141,7 @@ impl Census {
             counts,
             is_held_up: group.wait.iter().all(|wait| holds_up(*wait)),
             is_free: false,
-            members: 0,
-            count: 0,
-            left: 0,
-            oldest: Oldest::default(),
+            tally: Tally::default(),
         };
         let settings = &self.settings;
         self.groups
@@ -179,31 +168,31 @@ impl Census {
         self.counts.insert(waits, counts);
     }
 
-    /// Counts a task that waits and has been placed. `age_ms` is asked for where it matters.
+    /// Counts a task that waits and has been placed.
     #[inline]
-    pub fn count(
-        &mut self,
-        cell: CellId,
-        slot: u32,
-        waited_ms: u64,
-        age_ms: impl FnOnce() -> u64,
-    ) -> Counted {
+    pub fn count(&mut self, cell: CellId, slot: u32, waited_ms: u64, age_ms: u64) -> Counted {
         if cell == CellId::NEVER {
             return Counted::Not;
         }
-        let cell = &mut self.cells[cell.place()];
-        cell.members += 1;
-        let counts = match cell.counts {
-            Counts::Never => false,
-            Counts::After(threshold) => waited_ms >= threshold,
-            Counts::IfOlder(threshold) => age_ms().saturating_sub(waited_ms) >= threshold,
+        let Cell {
+            counts,
+            is_held_up,
+            tally,
+            ..
+        } = &mut self.cells[cell.place()];
+        tally.members += 1;
+        let times = Times {
+            waited: waited_ms,
+            age: age_ms,
+            // One that was lost a short time ago has no place.
+            lost: None,
         };
-        if !counts {
+        if !counts.counted(times, 0) {
             return Counted::Not;
         }
-        cell.count += 1;
-        cell.oldest.offer(Old { slot, waited_ms });
-        match cell.is_held_up {
+        tally.count += 1;
+        tally.oldest.offer(Old { slot, waited_ms });
+        match is_held_up {
             true => Counted::HeldUp,
             false => Counted::Past,
         }
@@ -217,7 +206,7 @@ impl Census {
         let cell = &mut self.cells[cell.place()];
         // Whoever loops goes on all the time.
         let loops = matches!(cell.counts, Counts::IfOlder(_));
-        cell.left += u64::from(has_ended || !loops);
+        cell.tally.left += u64::from(has_ended || !loops);
     }
 
     /// The group of a cell's tasks; `None` if they never count.
@@ -238,14 +227,13 @@ impl Census {
             if let Some(judged) = watched.judge(&self.settings, &look, source) {
                 accused.push(Accused {
                     group: *id,
-                    tasks: watched.count,
+                    tasks: watched.count(),
                     level: judged.level,
                 });
                 verdicts.insert(*id, judged);
             }
         }
-        self.groups
-            .retain(|_, watched| watched.is_there || watched.is_remembered());
+        self.groups.retain(|_, watched| watched.is_needed());
         accused.sort_unstable_by_key(|accused| accused.group);
         Findings {
             by_key: self.findings(&verdicts),
@@ -256,37 +244,25 @@ impl Census {
 
     /// Gives back the cells that nobody is in, and adds the others to their groups.
     fn sum_up(&mut self, now_ms: u64) {
-        for watched in self.groups.values_mut() {
-            watched.count = 0;
-            watched.oldest.clear();
-            watched.is_there = false;
-        }
-        let mut left: HashMap<GroupId, u64> = HashMap::new();
-        for (place, cell) in self.cells.iter_mut().enumerate() {
-            if cell.left > 0 {
-                *left.entry(cell.group).or_default() += cell.left;
-            }
-            if cell.members == 0 {
-                if !cell.is_free {
-                    cell.is_free = true;
-                    self.places.remove(&cell.key);
-                    self.free.push(CellId::new(place));
-                }
-                continue;
-            }
+        self.groups.values_mut().for_each(Watched::clear);
+        let in_use = self.cells.iter_mut().enumerate();
+        for (place, cell) in in_use.filter(|(_, cell)| !cell.is_free) {
             if let Some(watched) = self.groups.get_mut(&cell.group) {
-                watched.is_there = true;
-                watched.count += cell.count;
-                watched.oldest.merge(&cell.oldest);
+                watched.add(&cell.tally);
+            }
+            if cell.tally.members == 0 {
+                cell.is_free = true;
+                self.places.remove(&cell.key);
+                self.free.push(CellId::new(place));
             }
         }
-        for (id, watched) in &mut self.groups {
-            watched.note(now_ms, left.get(id).copied().unwrap_or(0));
+        for watched in self.groups.values_mut() {
+            watched.note(now_ms);
         }
     }
 
     fn findings(&self, verdicts: &HashMap<GroupId, Judged>) -> ByKey<Finding> {
-        let accused = self.cells.iter().filter(|cell| cell.count > 0);
+        let accused = self.cells.iter().filter(|cell| cell.tally.count > 0);
         let found = accused.filter_map(|cell| {
             let judged = verdicts.get(&cell.group)?;
             let finding = Finding {
@@ -425,7 +401,7 @@ mod tests {
             // Stacks are resolved once, whatever the fake thinks of being asked again.
             let source = &mut Fake::new(0);
             if let Some(cell) = census.place(task, source, &rules) {
-                census.count(cell, slot as u32, task.in_state_ms, || task.age_ms);
+                census.count(cell, slot as u32, task.in_state_ms, task.age_ms);
             }
         }
         census.finish(now_ms, world, &mut Fake::new(0))
@@ -602,7 +578,7 @@ mod tests {
             let mut census = census();
             census.begin();
             let cell = census.place(&task, &mut Fake::new(0), &Rules::default());
-            census.count(cell.unwrap(), 0, task.in_state_ms, || task.age_ms)
+            census.count(cell.unwrap(), 0, task.in_state_ms, task.age_ms)
         };
         let long = (100 * MINUTE, 100 * MINUTE);
         assert_eq!(counted(&[SEND], long), Counted::HeldUp);
@@ -660,7 +636,7 @@ mod tests {
             }
             for slot in 0..world.tasks.len() {
                 let id = *cell.get_or_insert_with(|| cell_of(&mut census, 1));
-                census.count(id, slot as u32, MINUTE, || MINUTE);
+                census.count(id, slot as u32, MINUTE, MINUTE);
             }
             if world.tasks.is_empty() {
                 cell = None;
@@ -692,7 +668,7 @@ mod tests {
                     .collect();
                 let world = World { tasks, origin: ENDED };
                 let findings = sweep(&mut census, &world, number as u64 * 1000);
-                let members: u64 = census.cells.iter().map(|cell| cell.members).sum();
+                let members: u64 = census.cells.iter().map(|cell| cell.tally.members).sum();
                 let never = world.tasks.iter().filter(|task| task.waits[0] == IO).count();
                 prop_assert_eq!(members, (world.tasks.len() - never) as u64);
                 let in_use = census.places.len();

@@ -9,6 +9,7 @@ pub mod census;
 #[cfg(test)]
 mod fake;
 pub mod flags;
+mod frames;
 pub mod group;
 mod hide;
 mod name;

@@ -270,11 +270,9 @@ const PARAMETERS: [(&str, &str); 13] = [
 ];
 
 fn mentions(group: &Group, function: &str) -> bool {
-    let stacks = group.waiting_at.iter().chain([&group.created_by]);
-    let mut frames = stacks
-        .flat_map(|stack| stack.iter())
-        .filter(|frame| !frame.hidden);
-    frames.any(|frame| frame.function.contains(function))
+    group
+        .visible_frames()
+        .any(|frame| frame.function.contains(function))
         || group
             .primitives
             .iter()

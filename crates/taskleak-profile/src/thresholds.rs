@@ -125,6 +125,7 @@ impl Counts {
     }
 
     /// Whether a task counted already `before_ms` ago (0: counts now).
+    #[inline]
     pub(crate) fn counted(self, times: Times, before_ms: u64) -> bool {
         match self {
             Self::Never => false,

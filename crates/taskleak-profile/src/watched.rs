@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::frames::innermost;
 use crate::raw::{Origin, RawTask, Source};
 use crate::snapshot::{Group, State, Wait};
 use crate::thresholds::{Counts, Settings, Times, is_idle};
@@ -25,14 +26,45 @@ const STAY_FOR_ONE_THAT_LEAVES: u64 = 10;
 #[derive(Debug)]
 pub(crate) struct Watched {
     /// As its first task gave it; its counts are not kept up.
-    pub(crate) group: Group,
+    group: Group,
     counts: Counts,
     trend: Trend,
     departures: Departures,
+    tally: Tally,
+}
+
+/// What a sweep counts, of a cell or of the cells of a group.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tally {
+    /// Tasks placed there, past the threshold or not.
+    pub(crate) members: u64,
+    /// Those past it.
     pub(crate) count: u64,
+    /// Tasks that counted in the sweep before and went on since.
+    pub(crate) left: u64,
     pub(crate) oldest: Oldest,
-    /// It has cells.
-    pub(crate) is_there: bool,
+}
+
+impl Tally {
+    pub(crate) fn clear(&mut self) {
+        let Self {
+            members,
+            count,
+            left,
+            oldest,
+        } = self;
+        (*members, *count, *left) = (0, 0, 0);
+        // Keeps its room for the next sweep.
+        oldest.each.clear();
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.members += other.members;
+        self.count += other.count;
+        self.left += other.left;
+        let theirs = other.oldest.each.iter();
+        theirs.for_each(|old| self.oldest.offer(*old));
+    }
 }
 
 /// What [`Census::finish`](crate::census::Census::finish) asks about the process.
@@ -50,22 +82,35 @@ impl Watched {
             counts,
             trend: Trend::new(settings.growing_over),
             departures: Departures::new(settings.growing_over),
-            count: 0,
-            oldest: Oldest::default(),
-            is_there: true,
+            tally: Tally::default(),
         }
     }
 
-    /// It has tasks that count, or had some within a window.
-    pub(crate) fn is_remembered(&self) -> bool {
-        !self.trend.is_empty()
+    /// Whether it has tasks in a cell, or had some that counted within a window.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.tally.members > 0 || !self.trend.is_empty()
     }
 
-    /// Takes what a sweep counted into the trend.
-    pub(crate) fn note(&mut self, now_ms: u64, left: u64) {
-        self.departures.add(now_ms, left);
-        if self.count > 0 || self.is_remembered() {
-            self.trend.push(now_ms, self.count);
+    /// Its tasks that count.
+    pub(crate) fn count(&self) -> u64 {
+        self.tally.count
+    }
+
+    /// A sweep is summed up anew.
+    pub(crate) fn clear(&mut self) {
+        self.tally.clear();
+    }
+
+    /// Takes what was counted in one of its cells.
+    pub(crate) fn add(&mut self, cell: &Tally) {
+        self.tally.add(cell);
+    }
+
+    /// All its cells have been added: takes the sums into the trend.
+    pub(crate) fn note(&mut self, now_ms: u64) {
+        self.departures.add(now_ms, self.tally.left);
+        if self.tally.count > 0 || !self.trend.is_empty() {
+            self.trend.push(now_ms, self.tally.count);
         }
     }
 
@@ -75,7 +120,7 @@ impl Watched {
         look: &impl Look,
         source: &mut impl Source,
     ) -> Option<Judged> {
-        if self.count == 0 || self.group.allowed.is_some() {
+        if self.count() == 0 || self.group.allowed.is_some() {
             return None;
         }
         let oldest = self.seen(look);
@@ -85,7 +130,7 @@ impl Watched {
             evidence.push(Evidence::Lost(self.lost(&oldest, first, source)));
         } else if let Counts::After(threshold_ms) = self.counts {
             evidence.push(Evidence::Stalled(Stalled {
-                tasks: self.count,
+                tasks: self.count(),
                 waited_ms: first.task.in_state_ms,
                 threshold_ms,
                 on: self.waits(),
@@ -103,12 +148,13 @@ impl Watched {
             guessed: most(|seen| seen.task.waits_guessed),
             suspect_daemons: settings.suspect_daemons,
         };
-        verdict::verdict(self.count, &evidence, circumstances)
+        verdict::verdict(self.count(), &evidence, circumstances)
     }
 
     /// The oldest tasks that still count, the oldest first.
     fn seen(&self, look: &impl Look) -> Vec<Seen> {
         let mut oldest: Vec<Seen> = self
+            .tally
             .oldest
             .each
             .iter()
@@ -137,7 +183,7 @@ impl Watched {
             })
         });
         Lost {
-            tasks: self.count,
+            tasks: self.count(),
             waited_ms: first.task.in_state_ms,
             dropped,
         }
@@ -150,14 +196,14 @@ impl Watched {
     }
 
     fn growing(&self, settings: &Settings, look: &impl Look) -> Option<Growing> {
+        let left = |growth: &Growth| self.departures.within(growth.over_ms);
         let growth = self.trend.growth_where(|growth| {
             let stayed = growth.to.saturating_sub(growth.from);
-            let left = self.departures.within(growth.over_ms);
-            left.saturating_mul(STAY_FOR_ONE_THAT_LEAVES) <= stayed
+            left(growth).saturating_mul(STAY_FOR_ONE_THAT_LEAVES) <= stayed
         })?;
         Some(Growing {
             growth,
-            left: self.departures.within(growth.over_ms),
+            left: left(&growth),
             loops: matches!(self.counts, Counts::IfOlder(_)),
             forecast: self.forecast(&growth, settings, look),
         })
@@ -169,7 +215,7 @@ impl Watched {
             (0.0..=FORECAST_MS).contains(&ms).then_some(ms as u64)
         };
         if let Some(limit) = settings.count_limit {
-            let more = limit.checked_sub(self.count).filter(|more| *more > 0)?;
+            let more = limit.checked_sub(self.count()).filter(|more| *more > 0)?;
             return Some(Forecast::Count {
                 tasks: limit,
                 in_ms: in_ms(more as f64)?,
@@ -226,12 +272,10 @@ fn companions(oldest: &[Seen]) -> bool {
 
 /// The innermost visible function of a stack.
 fn function(stack: u32, source: &mut impl Source) -> String {
-    if stack == 0 {
-        return String::new();
+    match stack {
+        0 => String::new(),
+        id => innermost(&source.stack(id).frames).to_owned(),
     }
-    let stack = source.stack(stack);
-    let visible = stack.frames.iter().find(|frame| !frame.hidden);
-    visible.map_or_else(String::new, |frame| frame.function.clone())
 }
 
 /// The tasks that have waited longest, in no order.
@@ -254,14 +298,6 @@ impl Oldest {
         if self.each.len() < OLDEST || old.waited_ms > self.least_ms {
             self.take(old);
         }
-    }
-
-    pub(crate) fn merge(&mut self, other: &Self) {
-        other.each.iter().for_each(|old| self.offer(*old));
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.each.clear();
     }
 
     fn take(&mut self, old: Old) {

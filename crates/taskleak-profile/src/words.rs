@@ -85,20 +85,6 @@ impl Group {
         Doing(self)
     }
 
-    /// The function in which they wait: the innermost one that is shown, of several waits each
-    /// once; empty if no stack of a wait is known.
-    pub fn waiting_in(&self) -> String {
-        let mut functions: Vec<&str> = Vec::new();
-        for stack in &self.waiting_at {
-            let visible = stack.iter().find(|frame| !frame.hidden);
-            let function = visible.map_or("", |frame| frame.function.as_str());
-            if !function.is_empty() && !functions.contains(&function) {
-                functions.push(function);
-            }
-        }
-        functions.join(", ")
-    }
-
     /// Its waits with how often each occurs, in the order of their first.
     fn waits_counted(&self) -> Vec<(Wait, usize)> {
         let mut counted: Vec<(Wait, usize)> = Vec::new();

@@ -123,7 +123,7 @@ impl Sweep {
                     slot.cell = placing.place(record, glance);
                 }
                 if let Some(cell) = slot.cell {
-                    let age_ms = || ms_between(record.spawned(), placing.now);
+                    let age_ms = ms_between(record.spawned(), placing.now);
                     let number = number as u32;
                     slot.counted = placing.census.count(cell, number, waited_ms, age_ms);
                 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use taskleak_profile::flags::Change;
-use taskleak_profile::snapshot::{Frame, Group};
+use taskleak_profile::snapshot::Group;
 
 /// The reports that wait for a call that takes long.
 const KEPT: usize = 256;
@@ -88,7 +88,6 @@ struct Outlet {
 #[derive(Default)]
 struct State {
     dropped: AtomicU64,
-    told: AtomicU64,
     /// Since when it tells of one report.
     busy_since: Mutex<Option<Instant>>,
     panics: AtomicU64,
@@ -173,7 +172,6 @@ fn tell_all(reports: &Receiver<Report>, call: &Callback, state: &State) {
             *state.last_panic.lock() = message(&*panic).to_owned();
             state.panics.fetch_add(1, Ordering::Relaxed);
         }
-        state.told.fetch_add(1, Ordering::Relaxed);
         *state.busy_since.lock() = None;
     }
 }
@@ -200,18 +198,12 @@ fn emit(report: &Report) {
         count = group.count,
         wait = %group.doing(),
         function = group.waiting_in(),
-        created_by = innermost(&group.created_by),
+        created_by = group.spawned_in(),
         oldest_ms = group.blocked_ms.map(|blocked| blocked.max),
         verdict = verdict.map(|verdict| verdict.level.as_str()),
         evidence,
         "{message}"
     );
-}
-
-/// The innermost visible function.
-fn innermost(stack: &[Frame]) -> &str {
-    let visible = stack.iter().find(|frame| !frame.hidden);
-    visible.map_or("", |frame| frame.function.as_str())
 }
 
 #[cfg(test)]
@@ -265,12 +257,17 @@ mod tests {
     #[test]
     fn a_callback_that_blocks_holds_nobody_up() {
         let (go_on, wait) = mpsc::channel::<()>();
-        let teller = Teller::new(Some(Box::new(move |_| {
-            let _gone = wait.recv();
-        })));
-        for number in 1..=2 * KEPT as u64 {
+        let (heard, hearing) = mpsc::channel();
+        let hear: Callback = Box::new(move |_| heard.send(()).unwrap());
+        let teller = Teller {
+            subscriber: Outlet::new("the subscriber", "taskleak-events", hear),
+            ..Teller::new(Some(Box::new(move |_| {
+                let _gone = wait.recv();
+            })))
+        };
+        for _ in 0..2 * KEPT {
             assert!(teller.tell(report()), "by one of the two");
-            until(|| teller.subscriber.state.told.load(Ordering::Relaxed) == number);
+            hearing.recv_timeout(Duration::from_secs(30)).unwrap();
         }
         assert_eq!(
             teller.subscriber.state.dropped(),
