@@ -72,6 +72,8 @@ pub(crate) fn raw(id: u64) -> RawTask {
         kind: Kind::Task,
         state: State::Waiting,
         daemon: false,
+        scope: 0,
+        outlived_ms: None,
         lost_ms: None,
         lost_by: 0,
         created: 1,

@@ -23,6 +23,11 @@ pub struct RawTask {
     pub state: State,
     /// It was spawned in `taskleak::daemon`: it is meant to run as long as the process.
     pub daemon: bool,
+    /// The id of the name of the innermost scope that it belongs to (`taskleak::scope`, a test); 0
+    /// for none.
+    pub scope: u32,
+    /// Milliseconds since that scope ended; `None` while it runs, or without one.
+    pub outlived_ms: Option<u64>,
     /// Milliseconds since its last waker was dropped, if it waited then and was not woken.
     pub lost_ms: Option<u64>,
     /// The id of the stack that dropped it; 0 if that was not captured.

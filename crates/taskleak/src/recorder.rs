@@ -351,6 +351,8 @@ fn raw(copied: &Copied, now: Tick) -> RawTask {
         kind,
         state,
         daemon: birth.daemon,
+        scope: 0,
+        outlived_ms: None,
         lost_ms: copied.lost.map(|lost| ms_between(lost.at, now)),
         lost_by: copied.lost.and_then(|lost| lost.by).map_or(0, StackId::get),
         created: birth.created.map_or(0, StackId::get),
