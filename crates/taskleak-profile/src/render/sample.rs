@@ -46,7 +46,7 @@ impl Built {
     }
 }
 
-fn stack<const N: usize>(frames: [Built; N]) -> Stack {
+pub(crate) fn stack<const N: usize>(frames: [Built; N]) -> Stack {
     frames.into_iter().map(|built| built.0).collect()
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::frames::in_registry;
 use crate::snapshot::{Frame, Group, Health, Module, Snapshot, Spread, Stack, Wait};
 
 /// The frames to show, leaf first: the visible ones, or all of a stack that has no visible one.
@@ -259,9 +260,7 @@ impl fmt::Display for Label<'_> {
 
 /// A path for people to read: of a crate from cargo's registry, what stands from the crate on.
 pub(super) fn short_path(path: &str) -> Clean<'_> {
-    let in_registry = path.split_once("/registry/src/");
-    let in_crate = in_registry.and_then(|(_, index)| index.split_once('/'));
-    Clean(in_crate.map_or(path, |(_, in_crate)| in_crate))
+    Clean(in_registry(path).unwrap_or(path))
 }
 
 /// `file:line`, as much of it as is known.
