@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::show::{
-    Arm, Clean, Doing, Modules, Place, Range, Time, health_lines, notes, short_path,
+    Arm, Clean, Doing, Modules, Place, Range, Time, health_lines, notes, scope, short_path,
 };
 use crate::allow::Allow;
 use crate::frames::visible;
@@ -55,6 +55,7 @@ impl fmt::Display for Page<'_> {
         for group in told {
             writeln!(f)?;
             let paragraph = Paragraph {
+                owner: self.owner,
                 group,
                 own,
                 modules: &modules,
@@ -85,6 +86,7 @@ fn is_one_of_several(snapshot: &Snapshot) -> bool {
 
 /// What is told of a group.
 struct Paragraph<'a> {
+    owner: &'a Owner,
     group: &'a Group,
     own: Own<'a>,
     modules: &'a Modules<'a>,
@@ -131,6 +133,11 @@ impl Paragraph<'_> {
         }
         if self.runtime && !group.runtime.is_empty() {
             write!(f, " · runtime {}", Clean(&group.runtime))?;
+        }
+        if let Some(scope) = scope(group)
+            && group.scope != self.owner.name
+        {
+            write!(f, " · {scope}")?;
         }
         writeln!(f)
     }

@@ -118,6 +118,16 @@ impl fmt::Display for Arm<'_> {
     }
 }
 
+/// The scope of a group, if it has one, and whether it has ended: `scope request ended 3m19s ago`.
+pub(super) fn scope(group: &Group) -> Option<String> {
+    let name = Clean(&group.scope);
+    match &group.outlived_ms {
+        Some(ago) => Some(format!("scope {name} ended {} ago", Range(ago))),
+        None if group.scope.is_empty() => None,
+        None => Some(format!("scope {name}")),
+    }
+}
+
 /// What the stacks of a group's waits don't tell, one line each.
 pub(super) fn notes(group: &Group) -> Vec<String> {
     let mut notes = Vec::new();

@@ -20,7 +20,7 @@ use std::io::{self, Write};
 
 use super::show::{
     Arm, Clean, Doing, Modules, Place, Range, Time, by_address, counted, health_lines, notes,
-    short_path, shown, whole_stack,
+    scope, short_path, shown, whole_stack,
 };
 use crate::snapshot::{Frame, Group, GroupId, Kind, Snapshot, Stack, Task};
 
@@ -218,6 +218,9 @@ impl GroupText<'_> {
         }
         if !group.runtime.is_empty() {
             write!(sink, " · runtime {}", Clean(&group.runtime))?;
+        }
+        if let Some(scope) = scope(group) {
+            write!(sink, " · {scope}")?;
         }
         writeln!(sink, " · group {}", group.id)
     }
@@ -429,7 +432,8 @@ fn traits(group: &Group) -> String {
         "" => String::new(),
         value => format!(", {what} {}", Clean(value)),
     };
-    known("name", &group.name) + &known("runtime", &group.runtime)
+    let scope = scope(group).map_or(String::new(), |scope| format!(", {scope}"));
+    known("name", &group.name) + &known("runtime", &group.runtime) + &scope
 }
 
 /// What is the same in the text of each task of a group.
