@@ -498,7 +498,7 @@ fn body_kind(body: &str) -> &'static str {
 /// The module that a file of std or of a packaged crate holds.
 ///
 /// A file of the user's own workspace gives none: its directory need not be named as its crate.
-fn module_of(file: &str) -> Option<String> {
+pub(crate) fn module_of(file: &str) -> Option<String> {
     let (before, below) = file.rsplit_once("/src/")?;
     let directory = before.rsplit('/').next()?;
     let version = directory
