@@ -2,7 +2,8 @@
 //!
 //! Rules, in their order:
 //! 1. Hidden wherever they stand: this detector, `tracing`, the standard library, tokio's runtime.
-//! 2. Hidden rootward of the poll of a task: what belongs to the thread that polls it.
+//! 2. Hidden rootward of the poll of a task: what belongs to the thread that polls it. Rootward of a
+//!    test: the harness that calls it.
 //! 3. Hidden at the leaf: every frame of a library that others wait or spawn through, up to the
 //!    first one that is not. Further rootward such frames are shown.
 //! 4. Never hidden: functions of any other crate, and frames without a symbol, unless they lie
@@ -15,7 +16,7 @@ use crate::name::{Name, Place};
 pub(crate) fn hidden(names: &[Name]) -> Vec<bool> {
     let root = names
         .iter()
-        .position(|name| is_task_root(&name.place))
+        .position(|name| is_task_root(&name.place) || is_call_of_test(&name.place))
         .unwrap_or(names.len());
     let start = names
         .iter()
@@ -68,6 +69,11 @@ pub(crate) fn is_task_root(place: &Place) -> bool {
             | "LocalNotified::run"
             | "UnownedTask::run"
     )
+}
+
+/// `library/test/src/lib.rs`: libtest calls each test through it.
+fn is_call_of_test(place: &Place) -> bool {
+    place.path == "test::__rust_begin_short_backtrace"
 }
 
 /// Crates whose functions run other people's futures, and whose primitives they wait on.

@@ -427,8 +427,12 @@ fn shown_type(text: &str) -> String {
     }
 }
 
-/// The path of a type that has one of its own: not of a reference, a parameter, a trait object.
+/// The path of a type that has one of its own: not of a reference, a parameter, a trait object, a
+/// pointer to a function.
 fn path_of_type(text: &str) -> Option<&str> {
+    if text.starts_with("fn(") {
+        return None;
+    }
     let is_path = text.contains("::") && !text.starts_with(['&', '*', '(', '[', '<']);
     (is_path && !text.starts_with("dyn ")).then_some(text)
 }
