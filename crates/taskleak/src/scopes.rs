@@ -98,6 +98,11 @@ pub(crate) fn facts(scope: ScopeId) -> Option<Facts> {
     SCOPES.facts(scope, now_ms)
 }
 
+/// Whether it has ended, of a guard whether the one around it has; mind rule 4.
+pub(crate) fn has_ended(scope: ScopeId) -> bool {
+    SCOPES.named(scope).is_some_and(Slot::has_ended)
+}
+
 /// Whether a scope is another one or within it; mind rule 4.
 pub(crate) fn is_within(scope: ScopeId, outer: ScopeId) -> bool {
     SCOPES.is_within(scope, outer)
@@ -213,8 +218,7 @@ impl Scopes {
     }
 
     fn facts(&self, scope: ScopeId, now_ms: impl FnOnce() -> u64) -> Option<Facts> {
-        let slot = self.up(scope).map_while(|scope| self.slot(scope));
-        let slot = { slot }.find(|slot| !slot.is_guard())?;
+        let slot = self.named(scope)?;
         let ended_ms = match slot.ended_ms.load(Ordering::Relaxed) {
             0 => None,
             at => Some(now_ms().saturating_sub(at)),
@@ -223,6 +227,12 @@ impl Scopes {
             name: slot.name.load(Ordering::Relaxed),
             ended_ms,
         })
+    }
+
+    /// The slot of a scope, or of that around it which is no guard.
+    fn named(&self, scope: ScopeId) -> Option<&Slot> {
+        let mut slots = self.up(scope).filter_map(|scope| self.slot(scope));
+        slots.find(|slot| !slot.is_guard())
     }
 
     fn is_within(&self, scope: ScopeId, outer: ScopeId) -> bool {
