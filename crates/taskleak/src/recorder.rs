@@ -11,6 +11,7 @@ use taskleak_profile::snapshot::{Kind, State};
 use taskleak_stack::{Bound, StackId};
 use tracing::span::Attributes;
 
+#[cfg(feature = "test")]
 use crate::Detector;
 use crate::clock::{Clock, TICK, ms_between};
 use crate::detector::Shared;
