@@ -368,7 +368,9 @@ mod model {
             });
             let next = scopes.open(2, None, Opener::Future).unwrap();
             assert_eq!(scopes.facts(next, || 1).unwrap().name, 2);
-            enders.map(|ender| ender.join().unwrap());
+            for ender in enders {
+                ender.join().unwrap();
+            }
             assert_eq!(scopes.slot(next).unwrap().holds.load(Ordering::Acquire), 1);
             if next != first {
                 assert_eq!(scopes.open(3, None, Opener::Future), Some(first));
