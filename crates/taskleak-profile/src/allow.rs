@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::frames::visible;
+use crate::frames::{in_registry, is_path_end, visible};
 use crate::name::Place;
 use crate::query::{number, quoted, wait};
 use crate::snapshot::{Frame, Group, SourceLocation, Wait};
@@ -81,6 +81,42 @@ impl Allow {
         self.conditions
             .iter()
             .all(|condition| condition.holds(group))
+    }
+
+    /// A rule for this group, if one can be told: that of the function it waits in, the innermost
+    /// of the program's own if there is one, and of a library's if not; of a select that of the
+    /// function that selects; else that of where it was spawned.
+    ///
+    /// A function that spawned the group, as a test that waits in a block of its own, would allow
+    /// all that it spawns: it gives no rule.
+    pub(crate) fn of(group: &Group) -> Option<Self> {
+        let waits = &group.waiting_at;
+        let is_of_library = |frame: &Frame| frame.file.as_deref().and_then(in_registry).is_some();
+        let is_in_all = |frame: &Frame| {
+            let is_it = |other: &Frame| other.function == frame.function;
+            waits.iter().all(|stack| visible(stack).any(is_it))
+        };
+        let mut frames: Vec<&Frame> = waits.iter().flat_map(|stack| visible(stack)).collect();
+        frames.sort_by_key(|frame| (is_of_library(frame), !is_in_all(frame)));
+        let functions = frames.into_iter().filter_map(|frame| {
+            let path = Place::of_shown(&frame.function).path;
+            // What has no path is called like many others.
+            path.contains("::").then(|| format!("function={path}"))
+        });
+        let spawned_at = group.spawned_at.as_ref().map(|at| {
+            let file = in_registry(&at.file).unwrap_or(&at.file);
+            format!("spawned_at={file}:{}", at.line)
+        });
+        let created = Group {
+            waiting_at: Vec::new(),
+            spawned_at: None,
+            ..group.clone()
+        };
+        let rules = functions
+            .chain(spawned_at)
+            .filter_map(|text| text.parse::<Self>().ok());
+        let mut narrow = rules.filter(|rule| rule.matches(group) && !rule.matches(&created));
+        narrow.next()
     }
 }
 
@@ -241,7 +277,7 @@ impl Location {
     }
 
     fn is_of(&self, at: &SourceLocation) -> bool {
-        is_end(&at.file, &self.file, "/")
+        is_path_end(&at.file, &self.file, "/")
             && self.line.is_none_or(|line| line == at.line)
             && self.column.is_none_or(|column| column == at.column)
     }
@@ -254,13 +290,7 @@ fn is_function(frame: &Frame, function: &str) -> bool {
         true => Cow::Owned(Place::of_shown(shown).path),
         false => Cow::Borrowed(shown),
     };
-    is_end(shown, function, "::") || is_end(&path, function, "::")
-}
-
-/// Whether `end` is all of `text`, or stands at its end behind a separator.
-fn is_end(text: &str, end: &str, separator: &str) -> bool {
-    text.strip_suffix(end)
-        .is_some_and(|before| before.is_empty() || before.ends_with(separator))
+    is_path_end(shown, function, "::") || is_path_end(&path, function, "::")
 }
 
 fn is_spawned_by(group: &Group, krate: &str) -> bool {
@@ -348,6 +378,88 @@ mod tests {
         check("<shop::Worker as shop::Job>::run::{closure}", "run", true);
         check("pthread_cond_wait", "pthread_cond_wait", true);
         check("", "fill", false);
+    }
+
+    #[test]
+    fn a_rule_for_a_group_allows_that_group() {
+        let check = |group: &Group, expected: Option<&str>| {
+            let rule = Allow::of(group);
+            let text = rule.as_ref().map(ToString::to_string);
+            assert_eq!(text.as_deref(), expected);
+            let is_for_it = |text: String| self::rule(&text).matches(group);
+            assert!(text.is_none_or(is_for_it), "{expected:?}");
+        };
+        let main = ["(tokio::spawn)", "shop::main"];
+        let waits = |waiting_at: &[&str]| group(waiting_at, &main);
+        check(
+            &waits(&["(tokio::recv)", "shop::worker", "shop::job"]),
+            Some("function=shop::worker"),
+        );
+        check(
+            &waits(&["shop::job::{async block}"]),
+            Some("function=shop::job"),
+        );
+        let method = "<shop::Worker as shop::Job>::run";
+        check(&waits(&[method]), Some("function=shop::Worker::run"));
+        let of_reference = "<&mut T as shop::Job>::run";
+        check(&waits(&[of_reference]), Some("function=shop::Job::run"));
+        // In what spawned it, as in a test: that would allow all that it spawns.
+        check(
+            &waits(&["shop::main::{async block}"]),
+            Some("spawned_at=src/main.rs:52"),
+        );
+        check(
+            &waits(&["shop::worker", "shop::main::{async block}"]),
+            Some("function=shop::worker"),
+        );
+        check(
+            &waits(&["shop::main::{async block}", "shop::job"]),
+            Some("function=shop::job"),
+        );
+        // No name, or no path.
+        check(
+            &waits(&["", "poll", "{async block}"]),
+            Some("spawned_at=src/main.rs:52"),
+        );
+        check(&waits(&["shop::f,g"]), Some("spawned_at=src/main.rs:52"));
+        check(&waits(&[]), Some("spawned_at=src/main.rs:52"));
+        let nowhere = Group {
+            spawned_at: None,
+            ..waits(&[])
+        };
+        check(&nowhere, None);
+        let mut selects = waits(&["shop::arm", "shop::select", "shop::job"]);
+        selects
+            .waiting_at
+            .push(stack(&["shop::select", "shop::job"]));
+        check(&selects, Some("function=shop::select"));
+    }
+
+    #[test]
+    fn a_rule_names_the_program_before_its_libraries() {
+        let of_registry = "/home/me/.cargo/registry/src/index.example-0123/hyper-1.8.1/src/a.rs";
+        let library = || sample::frame("hyper::dispatch", 1).at(of_registry, 7);
+        let at = |file: &str| SourceLocation {
+            file: file.to_owned(),
+            line: 7,
+            column: 1,
+        };
+        let mut group = group(&[], &[]);
+        group.waiting_at = vec![sample::stack([library(), sample::frame("shop::fetch", 1)])];
+        assert_eq!(
+            Allow::of(&group).unwrap().to_string(),
+            "function=shop::fetch"
+        );
+        group.waiting_at = vec![sample::stack([library()])];
+        assert_eq!(
+            Allow::of(&group).unwrap().to_string(),
+            "function=hyper::dispatch"
+        );
+        group.waiting_at = Vec::new();
+        group.spawned_at = Some(at(of_registry));
+        let rule = Allow::of(&group).unwrap();
+        assert_eq!(rule.to_string(), "spawned_at=hyper-1.8.1/src/a.rs:7");
+        assert!(rule.matches(&group));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::num::NonZeroU32;
 use crate::group::{self, ByKey, Key};
 use crate::raw::{Origin, RawTask, Source};
 use crate::rules::Rules;
-use crate::snapshot::{GroupId, State, Verdict};
+use crate::snapshot::{Group, GroupId, State, Verdict};
 pub use crate::thresholds::Settings;
 use crate::thresholds::{Counts, Times, holds_up};
 pub use crate::verdict::Accused;
@@ -67,7 +67,7 @@ pub struct Census {
     cells: Vec<Cell>,
     free: Vec<CellId>,
     places: ByKey<CellId>,
-    /// By the waits alone, which say it all.
+    /// By the waits, and whether the scope has ended, which say it all.
     counts: ByKey<Counts>,
     groups: HashMap<GroupId, Watched>,
     crowded_out: u64,
@@ -105,8 +105,10 @@ impl Census {
         }
     }
 
-    /// The cell of a waiting task; `None` if there is no room for it, or if it lost its last waker
-    /// so short a time ago that it does not count.
+    /// The cell of a waiting task; `None` if there is no room for it, or if it lost its last waker,
+    /// or its scope ended, so short a time ago that it does not count.
+    ///
+    /// A task whose scope ends is to be placed anew: until then it counts as one whose scope runs.
     pub fn place(
         &mut self,
         task: &RawTask,
@@ -118,8 +120,9 @@ impl Census {
             return None;
         }
         let (key, _) = Key::of(task);
-        if let Some(place) = self.places.get(&key) {
-            return Some(*place);
+        if let Some(&place) = self.places.get(&key) {
+            let counts = self.cells[place.place()].counts;
+            return (!self.is_too_early(task, counts)).then_some(place);
         }
         let waits = key.of_waits_alone();
         if self.counts.get(&waits) == Some(&Counts::Never) {
@@ -131,6 +134,9 @@ impl Census {
         if counts == Counts::Never {
             return Some(CellId::NEVER);
         }
+        if self.is_too_early(task, counts) {
+            return None;
+        }
         if self.places.len() >= MAX_CELLS || self.groups.len() >= MAX_CELLS {
             self.crowded_out += 1;
             return None;
@@ -139,7 +145,7 @@ impl Census {
             key,
             group: group.id,
             counts,
-            is_held_up: group.wait.iter().all(|wait| holds_up(*wait)),
+            is_held_up: is_held_up(&group),
             is_free: false,
             tally: Tally::default(),
         };
@@ -159,6 +165,12 @@ impl Census {
         };
         self.places.insert(key, id);
         Some(id)
+    }
+
+    /// Whether nothing speaks against the task but the end of its scope, and that is not long ago.
+    fn is_too_early(&self, task: &RawTask, counts: Counts) -> bool {
+        let since_end = task.outlived_ms.unwrap_or(u64::MAX);
+        matches!(counts, Counts::Outlived { .. }) && since_end < self.settings.receive_ms()
     }
 
     fn remember(&mut self, waits: Key, counts: Counts) {
@@ -184,8 +196,9 @@ impl Census {
         let times = Times {
             waited: waited_ms,
             age: age_ms,
-            // One that was lost a short time ago has no place.
+            // One that was lost, or whose scope ended, a short time ago has no place.
             lost: None,
+            outlived: None,
         };
         if !counts.counted(times, 0) {
             return Counted::Not;
@@ -205,8 +218,7 @@ impl Census {
         }
         let cell = &mut self.cells[cell.place()];
         // Whoever loops goes on all the time.
-        let loops = matches!(cell.counts, Counts::IfOlder(_));
-        cell.tally.left += u64::from(has_ended || !loops);
+        cell.tally.left += u64::from(has_ended || !cell.counts.loops());
     }
 
     /// The group of a cell's tasks; `None` if they never count.
@@ -273,6 +285,11 @@ impl Census {
         });
         found.collect()
     }
+}
+
+fn is_held_up(group: &Group) -> bool {
+    let is_known = !group.wait.is_empty() && group.wakers_without_stack == 0;
+    is_known && group.wait.iter().all(|wait| holds_up(*wait))
 }
 
 /// Asks for the memory that is left once.
@@ -440,6 +457,128 @@ mod tests {
         check(&[], MINUTE, Some("suspect"));
     }
 
+    /// In a scope that ended so long ago.
+    fn outlived(task: RawTask, ended_ms: u64) -> RawTask {
+        RawTask {
+            scope: 2,
+            outlived_ms: Some(ended_ms),
+            ..task
+        }
+    }
+
+    #[test]
+    fn who_outlives_its_scope_counts_whatever_it_waits_on() {
+        let check = |waits: &[u32], waited_ms, ended_ms, expected: Option<&str>| {
+            let task = outlived(waiting(1, waits, waited_ms), ended_ms);
+            let found = judged(vec![task], Origin::Root);
+            let expected = expected.map(|level| (1, level));
+            assert_eq!(found, expected, "{waits:?} {waited_ms} {ended_ms}");
+        };
+        for waits in [&[IO] as &[u32], &[SLEEP], &[RECEIVE, IO], &[RECEIVE, SLEEP]] {
+            check(waits, MINUTE, MINUTE, Some("suspect"));
+            check(waits, MINUTE - 10, 2 * MINUTE, None);
+            check(waits, 2 * MINUTE, MINUTE - 10, None);
+        }
+        // These have thresholds of their own, which are not to wait for the scope's end.
+        check(&[RECEIVE], MINUTE, 0, Some("suspect"));
+        check(&[RECEIVE], MINUTE - 10, 2 * MINUTE, None);
+        check(&[JOIN], MINUTE, MINUTE, None);
+        check(&[], MINUTE, 0, Some("suspect"));
+
+        let running = RawTask {
+            scope: 2,
+            ..waiting(1, &[IO], 100 * MINUTE)
+        };
+        assert_eq!(judged(vec![running], ENDED), None);
+        let unknown = RawTask {
+            wakers: Some(2),
+            ..outlived(waiting(1, &[RECEIVE], MINUTE), MINUTE)
+        };
+        assert_eq!(judged(vec![unknown], ENDED), Some((1, "suspect")));
+        let daemon = RawTask {
+            daemon: true,
+            ..outlived(waiting(1, &[IO], MINUTE), MINUTE)
+        };
+        assert_eq!(judged(vec![daemon], ENDED), None);
+        let block_on = RawTask {
+            kind: Kind::BlockOn,
+            wakers: None,
+            ..outlived(waiting(1, &[IO], MINUTE), MINUTE)
+        };
+        assert_eq!(judged(vec![block_on], ENDED), None);
+    }
+
+    #[test]
+    fn an_allow_rule_silences_who_outlives_its_scope() {
+        let rules: Rules = ["spawned_at=a.rs".parse().unwrap()].into_iter().collect();
+        let task = outlived(waiting(1, &[IO], MINUTE), MINUTE);
+        let mut census = census();
+        census.begin();
+        let cell = census.place(&task, &mut Fake::new(0), &rules).unwrap();
+        census.count(cell, 0, MINUTE, MINUTE);
+        let world = World {
+            tasks: vec![task],
+            origin: ENDED,
+        };
+        assert!(
+            census
+                .finish(0, &world, &mut Fake::new(0))
+                .accused()
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn who_outlives_its_scope_and_grows_is_likely() {
+        let connection = |id| outlived(waiting(id, &[IO], MINUTE), MINUTE);
+        assert_eq!(growing(connection, 20), Some((20, Level::Suspect)));
+        assert_eq!(growing(connection, 60), Some((60, Level::Likely)));
+        let looping = |id| RawTask {
+            age_ms: MINUTE + 500,
+            ..outlived(waiting(id, &[SLEEP], 500), MINUTE)
+        };
+        assert_eq!(growing(looping, 20), Some((20, Level::Suspect)));
+        assert_eq!(growing(looping, 60), Some((60, Level::Likely)));
+    }
+
+    /// What tasks wait on is remembered without who they are; that they have outlived is not
+    /// forgotten by it.
+    #[test]
+    fn the_end_of_a_scope_places_anew() {
+        let running = RawTask {
+            scope: 2,
+            ..waiting(1, &[IO], 2 * MINUTE)
+        };
+        let mut census = census();
+        let mut place = |task| {
+            let cell = census.place(&task, &mut Fake::new(0), &Rules::default());
+            cell.map(|cell| cell == CellId::NEVER)
+        };
+        assert_eq!(place(running), Some(true));
+        assert_eq!(place(outlived(running, 1000)), None, "it may be ending");
+        assert_eq!(place(outlived(running, MINUTE)), Some(false));
+        assert_eq!(place(outlived(running, 1000)), None, "the cell is known");
+        assert_eq!(place(running), Some(true));
+    }
+
+    #[test]
+    fn the_end_of_a_scope_is_told() {
+        let task = |id, ended_ms| outlived(waiting(id, &[IO], 2 * MINUTE), ended_ms);
+        let world = World {
+            tasks: vec![task(1, MINUTE), task(2, 199_000)],
+            origin: Origin::Live,
+        };
+        let findings = sweep(&mut census(), &world, 0);
+        let verdict = findings.verdict(&Key::of(&world.tasks[0]).0).unwrap();
+        assert_eq!(
+            verdict.evidence,
+            [
+                "outlived: 2 tasks are alive though their scope \"name 0\" has ended, the first \
+                 3m19s ago"
+            ]
+        );
+    }
+
     #[test]
     fn what_is_not_known_is_no_evidence() {
         let unknown = RawTask {
@@ -593,6 +732,21 @@ mod tests {
     }
 
     #[test]
+    fn whoever_waits_on_what_is_not_known_is_not_held_up() {
+        let unknown = |waits: &[u32]| RawTask {
+            wakers: Some(1 + waits.len() as u32),
+            ..outlived(waiting(1, waits, MINUTE), MINUTE)
+        };
+        for waits in [&[] as &[u32], &[SEND]] {
+            let mut census = census();
+            census.begin();
+            let cell = census.place(&unknown(waits), &mut Fake::new(0), &Rules::default());
+            let counted = census.count(cell.unwrap(), 0, MINUTE, MINUTE);
+            assert_eq!(counted, Counted::Past, "{waits:?}");
+        }
+    }
+
+    #[test]
     fn an_allowed_group_is_never_accused() {
         let daemon = RawTask {
             daemon: true,
@@ -656,7 +810,9 @@ mod tests {
         #[test]
         fn each_sweep_counts_anew(
             sweeps in prop::collection::vec(
-                prop::collection::vec((5..10u32, 0..3 * MINUTE), 0..40), 1..12,
+                prop::collection::vec(
+                    (5..10u32, 0..3 * MINUTE, prop::option::of(0..3 * MINUTE)), 0..40,
+                ), 1..12,
             )
         ) {
             let mut census = census();
@@ -664,21 +820,31 @@ mod tests {
                 let tasks: Vec<RawTask> = tasks
                     .iter()
                     .enumerate()
-                    .map(|(id, (wait, waited))| waiting(id as u64 + 1, &[*wait], *waited))
+                    .map(|(id, (wait, waited, ended))| {
+                        let task = waiting(id as u64 + 1, &[*wait], *waited);
+                        ended.map_or(task, |ended| outlived(task, ended))
+                    })
                     .collect();
                 let world = World { tasks, origin: ENDED };
                 let findings = sweep(&mut census, &world, number as u64 * 1000);
                 let members: u64 = census.cells.iter().map(|cell| cell.tally.members).sum();
-                let never = world.tasks.iter().filter(|task| task.waits[0] == IO).count();
-                prop_assert_eq!(members, (world.tasks.len() - never) as u64);
+                let unjudged = |task: &RawTask| matches!(task.waits[0], IO | SLEEP);
+                let is_in_none = |task: &&RawTask| match task.outlived_ms {
+                    None => task.waits[0] == IO,
+                    Some(ended) => unjudged(task) && ended < MINUTE,
+                };
+                let in_none = world.tasks.iter().filter(is_in_none).count();
+                prop_assert_eq!(members, (world.tasks.len() - in_none) as u64);
                 let in_use = census.places.len();
                 prop_assert_eq!(in_use + census.free.len(), census.cells.len());
-                prop_assert!(in_use <= 5);
+                prop_assert!(in_use <= 10);
                 let accused: u64 = findings.accused().iter().map(|now| now.tasks).sum();
                 let by_task = world.tasks.iter().filter(|task| findings.accuse(task, None));
                 prop_assert_eq!(accused, by_task.clone().count() as u64);
                 for task in by_task {
                     prop_assert!(task.in_state_ms >= MINUTE, "{:?}", task);
+                    let has_ended = task.outlived_ms.is_some_and(|ended| ended >= MINUTE);
+                    prop_assert!(has_ended || !unjudged(task), "{:?}", task);
                 }
             }
         }

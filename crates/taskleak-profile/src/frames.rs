@@ -14,6 +14,18 @@ pub(crate) fn innermost(stack: &[Frame]) -> &str {
         .map_or("", |frame| frame.function.as_str())
 }
 
+/// Whether `end` is all of `text`, or stands at its end behind a separator.
+pub(crate) fn is_path_end(text: &str, end: &str, separator: &str) -> bool {
+    text.strip_suffix(end)
+        .is_some_and(|before| before.is_empty() || before.ends_with(separator))
+}
+
+/// The path of a file of a crate in cargo's registry, from the crate on; `None` for any other file.
+pub(crate) fn in_registry(path: &str) -> Option<&str> {
+    let (_, in_index) = path.split_once("/registry/src/")?;
+    in_index.split_once('/').map(|(_, in_crate)| in_crate)
+}
+
 impl Group {
     /// The function in which they wait: the innermost one that is shown, of several waits each
     /// once; empty if no stack of a wait is known.

@@ -6,7 +6,8 @@
 //!    read the same (stacks that differ in hidden frames only).
 //! 2. Every task is in exactly one group, and `totals` are sums over the groups.
 //! 3. A group's id is made of what is read (identities of stacks, kind, name, state, runtime,
-//!    place of the spawn), never of an id or an address of this run.
+//!    place of the spawn, the scope and whether it has ended), never of an id or an address of
+//!    this run.
 //! 4. Only a waiting task has waits: stacks of a task that runs or was woken are of its past.
 //! 5. A group has the verdict of the tasks in it: what [`Findings`] say of its raw groups.
 
@@ -222,6 +223,9 @@ pub(crate) struct Key {
     state: State,
     wakers: Wakers,
     daemon: bool,
+    scope: u32,
+    /// The scope has ended.
+    is_outlived: bool,
 }
 
 /// How much of a task's wakers is known.
@@ -238,7 +242,8 @@ enum Wakers {
 }
 
 impl Key {
-    /// What tasks with these waits have in common, whoever they are.
+    /// What tasks with these waits have in common, whoever they are. Whether they have outlived
+    /// their scope stays: waits count by it.
     pub(crate) fn of_waits_alone(&self) -> Self {
         Self {
             created: 0,
@@ -246,6 +251,7 @@ impl Key {
             spawned_at: 0,
             runtime: 0,
             daemon: false,
+            scope: 0,
             ..*self
         }
     }
@@ -262,6 +268,8 @@ impl Key {
             state: task.state,
             wakers: Wakers::Unseen,
             daemon: task.daemon,
+            scope: task.scope,
+            is_outlived: task.scope != 0 && task.outlived_ms.is_some(),
         };
         if task.state != State::Waiting || task.kind == Kind::BlockOn {
             return (key, 0);
@@ -301,6 +309,7 @@ struct RawGroup {
     key: Key,
     in_state: Times,
     age: Times,
+    outlived: Times,
     /// The smallest ids, the largest of them on top.
     first: BinaryHeap<u64>,
     wakers_without_stack: u64,
@@ -314,6 +323,7 @@ impl RawGroup {
             key,
             in_state: Times::default(),
             age: Times::default(),
+            outlived: Times::default(),
             first: BinaryHeap::new(),
             wakers_without_stack: 0,
             waits_guessed: 0,
@@ -325,6 +335,9 @@ impl RawGroup {
         self.age.add(task.age_ms);
         if task.state == State::Waiting {
             self.in_state.add(task.in_state_ms);
+        }
+        if let (true, Some(ms)) = (self.key.is_outlived, task.outlived_ms) {
+            self.outlived.add(ms);
         }
         self.wakers_without_stack += u64::from(unexplained);
         self.waits_guessed += u64::from(task.state == State::Waiting && task.waits_guessed);
@@ -345,6 +358,7 @@ impl RawGroup {
     fn merge(&mut self, other: Self) {
         self.in_state.merge(other.in_state);
         self.age.merge(other.age);
+        self.outlived.merge(other.outlived);
         other.first.into_iter().for_each(|id| self.list(id));
         self.wakers_without_stack += other.wakers_without_stack;
         self.waits_guessed += other.waits_guessed;
@@ -476,6 +490,7 @@ impl Merged<'_> {
         } = self;
         let mut tasks = raw.first.into_vec();
         tasks.sort_unstable();
+        let is_outlived = read.is_outlived();
         Group {
             id,
             count: raw.age.each.len() as u64,
@@ -487,6 +502,7 @@ impl Merged<'_> {
             runtime: read.runtime,
             blocked_ms: (read.state == State::Waiting).then(|| raw.in_state.spread()),
             age_ms: raw.age.spread(),
+            outlived_ms: is_outlived.then(|| raw.outlived.spread()),
             verdict: verdict.cloned(),
             allowed: read.daemon.then(|| DAEMON.to_owned()),
             spawned_at: read.spawned_at,
@@ -504,6 +520,7 @@ impl Merged<'_> {
             waits_guessed: raw.waits_guessed,
             future_bytes: raw.future_bytes.into(),
             blocked_total_ms: raw.in_state.sum,
+            scope: read.scope.map(|scope| scope.name).unwrap_or_default(),
         }
     }
 }
@@ -520,9 +537,20 @@ struct Read {
     created: Option<Arc<ResolvedStack>>,
     /// Ordered by wait, primitive and identity.
     waits: Vec<Arc<ResolvedStack>>,
+    scope: Option<Scope>,
+}
+
+/// The scope of a task.
+struct Scope {
+    name: String,
+    has_ended: bool,
 }
 
 impl Read {
+    fn is_outlived(&self) -> bool {
+        self.scope.as_ref().is_some_and(|scope| scope.has_ended)
+    }
+
     fn wait(&self) -> Vec<Wait> {
         match self.wakers {
             Wakers::Gone => vec![Wait::Nothing; self.waits.len().max(1)],
@@ -570,6 +598,10 @@ impl Read {
         if self.daemon {
             hash.text(DAEMON);
         }
+        if let Some(scope) = &self.scope {
+            hash.text(if scope.has_ended { "ended" } else { "scope" });
+            hash.text(&scope.name);
+        }
         GroupId(hash.0)
     }
 }
@@ -609,6 +641,10 @@ impl<'a, S: Source> Lookup<'a, S> {
             spawned_at: self.location(key.spawned_at),
             created: self.stack(key.created),
             waits,
+            scope: (key.scope != 0).then(|| Scope {
+                name: self.name(key.scope),
+                has_ended: key.is_outlived,
+            }),
         }
     }
 
@@ -917,6 +953,62 @@ mod tests {
     }
 
     #[test]
+    fn a_scope_parts_groups_and_so_does_its_end() {
+        let in_scope = |id| RawTask {
+            scope: 2,
+            ..raw(id)
+        };
+        let ended = |id| RawTask {
+            outlived_ms: Some(1000 * id),
+            ..in_scope(id)
+        };
+        let other = RawTask { scope: 1, ..raw(9) };
+        let tasks = [raw(1), in_scope(2), ended(3), ended(4), ended(5), other];
+        let snapshot = grouped(&tasks);
+        let outlived = Spread {
+            min: 3000,
+            median: 4000,
+            max: 5000,
+        };
+        let mut read: Vec<_> = snapshot
+            .groups
+            .iter()
+            .map(|group| (group.tasks[0], group.scope.as_str(), group.outlived_ms))
+            .collect();
+        read.sort_unstable_by_key(|(first, ..)| *first);
+        assert_eq!(
+            read,
+            [
+                (1, "", None),
+                (2, "name 0", None),
+                (3, "name 0", Some(outlived)),
+                (9, "name 1", None),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_end_without_a_scope_is_none() {
+        let group = only_group(RawTask {
+            outlived_ms: Some(1),
+            ..raw(1)
+        });
+        assert_eq!((group.scope.as_str(), group.outlived_ms), ("", None));
+    }
+
+    /// They are compared between snapshots, and between versions.
+    #[test]
+    fn ids_of_groups_without_a_scope_are_what_they_were() {
+        assert_eq!(only_group(raw(1)).id, GroupId(0x70c8_d89b_76d4_8c6f));
+        let daemon = RawTask {
+            daemon: true,
+            name: 1,
+            ..raw(2)
+        };
+        assert_eq!(only_group(daemon).id, GroupId(0x815d_5c9d_e5ba_825f));
+    }
+
+    #[test]
     fn a_million_busy_tasks_do_not_hide_that_some_are_not_explained() {
         let unsure = RawTask {
             wakers: Some(2),
@@ -928,8 +1020,9 @@ mod tests {
     fn any_task() -> impl Strategy<Value = RawTask> {
         let waits = proptest::collection::vec(1..12_u32, 0..4);
         let parts = (0..4_usize, 0..4_usize, 0..12_u32, waits, 0..3_u32, 0..4_u32);
-        (parts, proptest::option::of(0..5_u32), any::<u32>()).prop_map(
-            |((kind, state, created, stacks, name, spawned_at), wakers, ms)| {
+        let scope = (0..3_u32, proptest::option::of(0..9_u64));
+        (parts, proptest::option::of(0..5_u32), any::<u32>(), scope).prop_map(
+            |((kind, state, created, stacks, name, spawned_at), wakers, ms, scope)| {
                 let mut waits = [0; MAX_WAITS];
                 waits[..stacks.len()].copy_from_slice(&stacks);
                 RawTask {
@@ -942,6 +1035,8 @@ mod tests {
                     wakers_explained: stacks.len() as u32,
                     name,
                     spawned_at,
+                    scope: scope.0,
+                    outlived_ms: scope.1,
                     in_state_ms: ms.into(),
                     ..raw(0)
                 }
@@ -963,6 +1058,7 @@ mod tests {
             waits: task.waits.map(moved),
             name: moved(task.name),
             spawned_at: moved(task.spawned_at),
+            scope: moved(task.scope),
             ..*task
         }
     }
@@ -982,7 +1078,12 @@ mod tests {
             let counted: u64 = snapshot.groups.iter().map(|group| group.count).sum();
             prop_assert_eq!(counted, tasks.len() as u64);
             prop_assert_eq!(snapshot.tasks.len(), tasks.len());
+            let outlived = |task: &&RawTask| task.scope != 0 && task.outlived_ms.is_some();
+            let ended = snapshot.groups.iter().filter(|group| group.outlived_ms.is_some());
+            let ended: u64 = ended.map(|group| group.count).sum();
+            prop_assert_eq!(ended, tasks.iter().filter(outlived).count() as u64);
             for group in &snapshot.groups {
+                prop_assert!(group.outlived_ms.is_none() || !group.scope.is_empty());
                 let members: Vec<u64> = snapshot
                     .tasks
                     .iter()

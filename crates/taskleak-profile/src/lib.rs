@@ -12,6 +12,7 @@ pub mod flags;
 mod frames;
 pub mod group;
 mod hide;
+pub mod leaks;
 mod name;
 pub mod query;
 pub mod raw;

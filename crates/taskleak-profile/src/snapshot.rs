@@ -145,7 +145,7 @@ pub struct Module {
     pub build_id: String,
 }
 
-/// Tasks with equal creation stack, equal wait stacks, state, kind, name and runtime.
+/// Tasks with equal creation stack, equal wait stacks, state, kind, name, runtime and scope.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Group {
@@ -201,6 +201,12 @@ pub struct Group {
     /// How long all of them together have waited; 0 unless waiting.
     #[serde(default)]
     pub blocked_total_ms: u64,
+    /// The name of the innermost scope that they belong to; empty if none.
+    #[serde(default)]
+    pub scope: String,
+    /// How long ago their scopes ended; `null` while they run, or without one.
+    #[serde(default)]
+    pub outlived_ms: Option<Spread>,
 }
 
 /// One task.

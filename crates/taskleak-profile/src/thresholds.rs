@@ -64,8 +64,9 @@ impl Settings {
         self.thresholds.values().copied().min().unwrap_or(u64::MAX)
     }
 
-    /// The threshold of receives. Also that of tasks that nothing can wake, and the age from which
-    /// a loop on timers counts.
+    /// The threshold of receives. Also that of tasks that nothing can wake, of those that have
+    /// outlived their scope and wait on what has no threshold, and the age from which a loop on
+    /// timers counts.
     pub fn receive_ms(&self) -> u64 {
         self.threshold_ms(Wait::ChanReceive).unwrap_or(u64::MAX)
     }
@@ -80,6 +81,13 @@ pub(crate) enum Counts {
     After(u64),
     /// If it was so old when it went into this wait: it waits on a timer, and again.
     IfOlder(u64),
+    /// It has outlived its scope, and no time is too long for what it waits on: once it has waited
+    /// so many milliseconds, and its scope has been over for so long.
+    Outlived {
+        after_ms: u64,
+        /// It waits on a timer, so it counts too if it was so old when it went into this wait.
+        may_loop: bool,
+    },
 }
 
 /// The times of a waiting task, in milliseconds.
@@ -89,6 +97,8 @@ pub(crate) struct Times {
     pub(crate) age: u64,
     /// Since its last waker was dropped, if that is known.
     pub(crate) lost: Option<u64>,
+    /// Since its scope ended, if that is known.
+    pub(crate) outlived: Option<u64>,
 }
 
 impl Times {
@@ -97,6 +107,7 @@ impl Times {
             waited: task.in_state_ms,
             age: task.age_ms,
             lost: task.lost_ms,
+            outlived: task.outlived_ms,
         }
     }
 }
@@ -104,11 +115,26 @@ impl Times {
 impl Counts {
     pub(crate) fn of(group: &Group, settings: &Settings) -> Self {
         let observable = matches!(group.kind, Kind::Task | Kind::Local);
-        if group.state != State::Waiting || !observable || group.wakers_without_stack > 0 {
+        if group.state != State::Waiting || !observable {
             return Self::Never;
         }
         if group.wait.contains(&Wait::Nothing) {
             return Self::After(settings.receive_ms());
+        }
+        let by_waits = Self::by_waits(group, settings);
+        match by_waits {
+            Self::Never | Self::IfOlder(_) if group.outlived_ms.is_some() => Self::Outlived {
+                after_ms: settings.receive_ms(),
+                may_loop: group.wait.contains(&Wait::Sleep),
+            },
+            _ => by_waits,
+        }
+    }
+
+    /// By what is known of their waits alone.
+    fn by_waits(group: &Group, settings: &Settings) -> Self {
+        if group.wakers_without_stack > 0 {
+            return Self::Never;
         }
         let loops = group.wait.contains(&Wait::Sleep);
         let others = group.wait.iter().filter(|wait| **wait != Wait::Sleep);
@@ -121,6 +147,15 @@ impl Counts {
                 .max()
                 .map_or(Self::Never, Self::After),
             None => Self::Never,
+        }
+    }
+
+    /// Whoever counts may go on and wait again, and counts still.
+    pub(crate) fn loops(self) -> bool {
+        match self {
+            Self::IfOlder(_) => true,
+            Self::Outlived { may_loop, .. } => may_loop,
+            Self::Never | Self::After(_) => false,
         }
     }
 
@@ -138,6 +173,12 @@ impl Counts {
             Self::IfOlder(threshold) => {
                 times.age.saturating_sub(times.waited) >= threshold
                     && times.age >= threshold.saturating_add(before_ms)
+            }
+            Self::Outlived { after_ms, may_loop } => {
+                let least = after_ms.saturating_add(before_ms);
+                let was_old = || Self::IfOlder(after_ms).counted(times, before_ms);
+                times.outlived.is_none_or(|ms| ms >= least)
+                    && (times.waited >= least || may_loop && was_old())
             }
         }
     }

@@ -5,10 +5,16 @@
 //! | `lost` | the task waits and none of its wakers is alive, so no wake can reach it | who holds its `JoinHandle` or `AbortHandle`: a task may be parked on purpose until somebody aborts it; wakers that are cloned under another subscriber (`with_subscriber`), until the first of them is woken or dropped |
 //! | `stalled` | it has waited past the threshold of all that it waits on: channels, locks, semaphores, joins, notifications; no timer, no I/O, nothing unknown beside them | whether a peer is still going to serve it: an idle worker looks the same |
 //! | `orphaned` | the task that spawned it has ended, or an ancestor has and those between are held up themselves, by locks, full channels or joins | whether it was meant to outlive its spawner: a pool that the first request started does |
+//! | `outlived` | the scope that it belongs to has ended, and it is alive | whether it was meant to outlive it; a task that its scope hands over to another owner |
 //! | `growing` | the number of such tasks rose over the window ([`Trend`](crate::trend)), and hardly one of them left: leaked tasks stay; of tasks that wait on a timer, those count that went into this wait when they were old: they loop | whether the load rises instead, and whether it will level off; a task that is woken for nothing counts as left; tasks whose names differ are groups apart, which don't grow |
 //!
 //! What waits on I/O, in an executor of its own (`sub-executor`), in a future that nobody knows
-//! (`other`), or has a waker without a stack, gets no evidence but `lost`.
+//! (`other`), or has a waker without a stack, gets no evidence but `lost`, until it has outlived
+//! its scope: then it counts, as what waits on a timer does, once it has waited past the threshold
+//! of receives and its scope has been over for as long; what loops on a timer, once it is old.
+//!
+//! Where a rule says orphaned, `outlived` does as well: not the spawner alone has ended, but all
+//! that it was a part of.
 //!
 //! The rules, first match:
 //!
@@ -21,6 +27,8 @@
 //! | `stalled`, with `orphaned` or `growing` | `suspect` |
 //! | `stalled` on a receive, join or notification, spawned by a root that still runs | none: a daemon; `suspect` if asked for |
 //! | `stalled` | `suspect` |
+//! | `outlived` and `growing` | `likely` |
+//! | `outlived` | `suspect` |
 //! | looping on a timer, `orphaned`, `growing` for five windows | `likely` |
 //! | looping on a timer, `growing`, `orphaned` or for five windows | `suspect` |
 //!
@@ -29,6 +37,7 @@
 
 use std::fmt;
 
+use crate::query::quoted;
 use crate::render::Time;
 use crate::snapshot::{GroupId, Verdict};
 use crate::trend::Growth;
@@ -68,6 +77,7 @@ impl Level {
 pub(crate) enum Evidence {
     Lost(Lost),
     Stalled(Stalled),
+    Outlived(Outlived),
     Orphaned(Orphaned),
     Growing(Growing),
 }
@@ -101,6 +111,15 @@ pub(crate) struct Stalled {
     pub(crate) on: String,
     /// A daemon may wait like this: on receives, joins or notifications alone.
     pub(crate) is_idle: bool,
+}
+
+/// The scope has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Outlived {
+    pub(crate) tasks: u64,
+    pub(crate) scope: String,
+    /// How long ago that of one of the oldest tasks that were looked at ended: the first of them.
+    pub(crate) ended_ms: u64,
 }
 
 /// The spawner has ended.
@@ -160,16 +179,19 @@ pub(crate) struct Circumstances {
 pub(crate) fn judge(evidence: &[Evidence], circumstances: Circumstances) -> Option<Level> {
     let mut lost = None;
     let mut stalled = None;
+    let mut outlived = false;
     let mut orphaned = false;
     let mut growing = None;
     for fact in evidence {
         match fact {
             Evidence::Lost(fact) => lost = Some(fact),
             Evidence::Stalled(fact) => stalled = Some(fact),
+            Evidence::Outlived(_) => outlived = true,
             Evidence::Orphaned(_) => orphaned = true,
             Evidence::Growing(fact) => growing = Some(fact),
         }
     }
+    let orphaned = orphaned || outlived;
     let is_stuck = lost.is_some() || stalled.is_some();
     let sustained = growing.is_some_and(|fact| fact.growth.sustained);
     let was_dropped = lost.is_some_and(|fact| fact.dropped.is_some());
@@ -184,6 +206,11 @@ pub(crate) fn judge(evidence: &[Evidence], circumstances: Circumstances) -> Opti
             return None;
         }
         Level::Suspect
+    } else if outlived {
+        match growing.is_some() {
+            true => Level::Likely,
+            false => Level::Suspect,
+        }
     } else if growing.is_some_and(|fact| fact.loops) && (orphaned || sustained) {
         match orphaned && sustained {
             true => Level::Likely,
@@ -241,6 +268,7 @@ impl fmt::Display for Evidence {
         match self {
             Self::Lost(fact) => fact.fmt(f),
             Self::Stalled(fact) => fact.fmt(f),
+            Self::Outlived(fact) => fact.fmt(f),
             Self::Orphaned(fact) => fact.fmt(f),
             Self::Growing(fact) => fact.fmt(f),
         }
@@ -291,6 +319,23 @@ impl fmt::Display for Stalled {
                 f,
                 "stalled: {tasks} tasks have waited on {on} alone past the threshold of \
                  {threshold}, the longest {waited}"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Outlived {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scope, ago) = (quoted(&self.scope), Time(self.ended_ms));
+        match self.tasks {
+            1 => write!(
+                f,
+                "outlived: it is alive though its scope {scope} ended {ago} ago"
+            ),
+            tasks => write!(
+                f,
+                "outlived: {tasks} tasks are alive though their scope {scope} has ended, the \
+                 first {ago} ago"
             ),
         }
     }
@@ -441,6 +486,14 @@ mod tests {
         })
     }
 
+    fn outlived(tasks: u64) -> Evidence {
+        Evidence::Outlived(Outlived {
+            tasks,
+            scope: "request".to_owned(),
+            ended_ms: 199_000,
+        })
+    }
+
     fn growing(sustained: bool, loops: bool) -> Evidence {
         Evidence::Growing(Growing {
             growth: Growth {
@@ -469,6 +522,7 @@ mod tests {
                 WAKER_DROPPED => evidence.push(lost(true)),
                 "idle" => evidence.push(stalled(true)),
                 "locked" => evidence.push(stalled(false)),
+                "outlived" => evidence.push(outlived(1)),
                 "orphaned" => evidence.push(orphaned()),
                 "growing" => evidence.push(growing(false, false)),
                 "sustained" => evidence.push(growing(true, false)),
@@ -530,7 +584,24 @@ mod tests {
         check("looping on + root", "suspect");
         check("looping on + orphaned", "likely");
 
+        check("outlived", "suspect");
+        check("outlived + root", "suspect");
+        check("outlived + orphaned", "suspect");
+        check("outlived + growing", "likely");
+        check("outlived + looping", "likely");
+        check("outlived + looping on", "likely");
+        check("outlived + growing + companions", "likely");
+        // As an orphan.
+        check("lost + outlived", "suspect");
+        check("lost + growing + outlived", "likely");
+        check("idle + outlived", "suspect");
+        check("idle + root + outlived", "suspect");
+        check("idle + growing + outlived", "likely");
+        check("locked + growing + outlived", "likely");
+
         check("guessed", "none");
+        check("outlived + guessed", "suspect");
+        check("outlived + growing + guessed", "suspect");
         check("idle + sustained + guessed", "suspect");
         check("looping on + orphaned + guessed", "suspect");
     }
@@ -543,6 +614,7 @@ mod tests {
             "lost after park",
             "idle",
             "locked",
+            "outlived",
             "orphaned",
             "growing",
             "sustained",
@@ -564,6 +636,30 @@ mod tests {
             let (evidence, circumstances) = evidence(&chosen.join(" + "));
             let level = judge(&evidence, circumstances);
             assert!(level < Some(Level::Proven), "{chosen:?}");
+        }
+    }
+
+    /// Whatever else there is: to have outlived a scope is no weaker than to be an orphan.
+    #[test]
+    fn outlived_stands_for_orphaned() {
+        let others = [
+            "lost",
+            "lost after park",
+            "idle",
+            "locked",
+            "growing",
+            "looping on",
+            "root",
+        ];
+        for chosen in 0u32..1 << others.len() {
+            let each = others.iter().enumerate();
+            let chosen = each.filter(|(place, _)| chosen >> place & 1 == 1);
+            let level = |word: &str| {
+                let words = chosen.clone().map(|(_, word)| *word).chain([word]);
+                let (evidence, circumstances) = evidence(&words.collect::<Vec<_>>().join(" + "));
+                judge(&evidence, circumstances)
+            };
+            assert!(level("outlived") >= level("orphaned"));
         }
     }
 
@@ -601,6 +697,15 @@ mod tests {
                 of_oldest: 1,
             }),
             "orphaned: task 12, which spawned it, has ended; it was spawned 5m1s ago",
+        );
+        check(
+            outlived(1),
+            "outlived: it is alive though its scope \"request\" ended 3m19s ago",
+        );
+        check(
+            outlived(138),
+            "outlived: 138 tasks are alive though their scope \"request\" has ended, the first \
+             3m19s ago",
         );
         check(
             growing(true, false),

@@ -9,7 +9,8 @@ use crate::snapshot::{Group, State, Wait};
 use crate::thresholds::{Counts, Settings, Times, is_idle};
 use crate::trend::{Growth, Trend};
 use crate::verdict::{
-    self, Circumstances, Evidence, Forecast, Growing, Judged, Lost, Orphaned, Stalled, WakerDropped,
+    self, Circumstances, Evidence, Forecast, Growing, Judged, Lost, Orphaned, Outlived, Stalled,
+    WakerDropped,
 };
 
 /// The oldest tasks of a group that facts are asked of.
@@ -137,6 +138,7 @@ impl Watched {
                 is_idle: self.group.wait.iter().all(|wait| is_idle(*wait)),
             }));
         }
+        evidence.extend(self.outlived(&oldest).map(Evidence::Outlived));
         evidence.extend(orphaned(&oldest).map(Evidence::Orphaned));
         evidence.extend(self.growing(settings, look).map(Evidence::Growing));
         let most = |which: fn(&Seen) -> bool| {
@@ -168,9 +170,8 @@ impl Watched {
 
     /// A task that loops may be at any point of its loop by now.
     fn still_counts(&self, task: &RawTask) -> bool {
-        let loops = matches!(self.counts, Counts::IfOlder(_));
         let counts = || self.counts.counted(Times::of(task), 0);
-        loops || task.state == State::Waiting && counts()
+        self.counts.loops() || task.state == State::Waiting && counts()
     }
 
     fn lost(&self, oldest: &[Seen], first: &Seen, source: &mut impl Source) -> Lost {
@@ -189,6 +190,16 @@ impl Watched {
         }
     }
 
+    fn outlived(&self, oldest: &[Seen]) -> Option<Outlived> {
+        self.group.outlived_ms?;
+        let ended = oldest.iter().filter_map(|seen| seen.task.outlived_ms);
+        Some(Outlived {
+            tasks: self.count(),
+            scope: self.group.scope.clone(),
+            ended_ms: ended.max()?,
+        })
+    }
+
     fn waits(&self) -> String {
         let mut words: Vec<&str> = self.group.wait.iter().map(|wait| wait.word()).collect();
         words.dedup();
@@ -204,7 +215,7 @@ impl Watched {
         Some(Growing {
             growth,
             left: left(&growth),
-            loops: matches!(self.counts, Counts::IfOlder(_)),
+            loops: self.counts.loops(),
             forecast: self.forecast(&growth, settings, look),
         })
     }

@@ -9,15 +9,19 @@
 //! addresses(id) ── Symbolizer ── Symbol
 //! ```
 //!
+//! Beside that it holds what else takes unsafe code: a waker that tells of its clones, and a word at
+//! the exit of the process.
+//!
 //! On Linux for x86-64 and AArch64 it unwinds itself; elsewhere it asks the `backtrace` crate,
 //! which costs about fifteen times as much.
 
 // This crate and the allocator are where taskleak's unsafe code stands: reading the stack,
-// asking the loader, and lists of nodes that are never freed. Each block says why it holds.
+// asking the loader, lists of nodes that are never freed, a waker's vtable. Each block says why it holds.
 #![allow(unsafe_code)]
 
 mod capture;
 mod counters;
+mod exit;
 mod intern;
 #[cfg(taskleak_unwind)]
 mod module;
@@ -33,11 +37,14 @@ mod thread;
 #[cfg(taskleak_unwind)]
 mod unwind;
 mod unwinder;
+mod waker;
 
 pub use capture::{Bound, Missed, capture};
 pub use counters::{Counters, counters};
+pub use exit::at_exit;
 pub use intern::Interner;
 pub use module::{Module, modules, refresh_modules};
 pub use stack::{StackId, addresses};
 pub use symbolize::{DebugInfo, Symbol, Symbolizer};
 pub use unwinder::Unwinder;
+pub use waker::{WakerOp, WatchedWaker};

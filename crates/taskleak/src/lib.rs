@@ -53,6 +53,7 @@ mod console;
 mod daemon;
 mod detector;
 mod error;
+mod free_list;
 mod health;
 #[cfg(feature = "http")]
 mod http;
@@ -66,6 +67,7 @@ mod recorder;
 mod reporter;
 mod runtime;
 mod runtimes;
+mod scopes;
 mod subscriber;
 mod sweep;
 mod sync;

@@ -10,6 +10,7 @@ use taskleak_stack::Bound;
 
 use crate::key::Key;
 use crate::record::TaskKind;
+use crate::scopes::ScopeId;
 
 /// Polls within polls that are told apart: a `block_on` in a task that drops another task…
 /// Deeper ones are counted, and then belong to no task.
@@ -23,6 +24,8 @@ pub(crate) struct Poll {
     pub(crate) key: Key,
     pub(crate) task_id: u64,
     pub(crate) kind: TaskKind,
+    /// What it spawns at this moment belongs to this scope; `None` for the task's own.
+    pub(crate) scope: Option<ScopeId>,
     /// Frames above it are the runtime's.
     pub(crate) bound: Bound,
 }
@@ -43,6 +46,8 @@ pub(crate) enum Owner {
 struct Thread {
     depth: Cell<usize>,
     polls: [Cell<Option<Poll>>; MAX_DEPTH],
+    /// What it spawns outside of polls belongs to this scope.
+    scope: Cell<Option<ScopeId>>,
     owner: Cell<Owner>,
     ordinal: Cell<Option<usize>>,
     seen: Cell<u8>,
@@ -53,6 +58,7 @@ thread_local! {
         Thread {
             depth: Cell::new(0),
             polls: [const { Cell::new(None) }; MAX_DEPTH],
+            scope: Cell::new(None),
             owner: Cell::new(Owner::Host),
             ordinal: Cell::new(None),
             seen: Cell::new(0),
@@ -96,6 +102,44 @@ pub(crate) fn innermost(recorder: u32) -> Option<Poll> {
         let poll = thread.polls.get(top)?.get()?;
         (poll.recorder == recorder).then_some(poll)
     })
+}
+
+/// Whether this thread polls the task, in whatever depth.
+pub(crate) fn is_under_way(recorder: u32, key: Key) -> bool {
+    THREAD.with(|thread| {
+        let depth = thread.depth.get().min(MAX_DEPTH);
+        let mut polls = thread.polls[..depth].iter().filter_map(Cell::get);
+        polls.any(|poll| poll.key == key && poll.recorder == recorder)
+    })
+}
+
+/// The scope that the innermost poll on this thread was put into, or the thread outside of polls.
+pub(crate) fn scope_here() -> Option<ScopeId> {
+    THREAD.with(|thread| match thread.innermost() {
+        Some(cell) => cell.get()?.scope,
+        None => thread.scope.get(),
+    })
+}
+
+/// Puts the innermost poll on this thread into a scope, or the thread outside of polls. Returns
+/// where it was.
+pub(crate) fn replace_scope(scope: Option<ScopeId>) -> Option<ScopeId> {
+    THREAD.with(|thread| match thread.innermost() {
+        Some(cell) => {
+            let poll = cell.get()?;
+            cell.set(Some(Poll { scope, ..poll }));
+            poll.scope
+        }
+        None => thread.scope.replace(scope),
+    })
+}
+
+impl Thread {
+    /// The cell of the innermost poll, or of the deepest that is told apart.
+    fn innermost(&self) -> Option<&Cell<Option<Poll>>> {
+        let top = self.depth.get().min(MAX_DEPTH).checked_sub(1)?;
+        self.polls.get(top)
+    }
 }
 
 /// A small number of this thread's own.
@@ -157,6 +201,7 @@ mod tests {
             key: Key::new(slot, 0),
             task_id: slot.into(),
             kind: TaskKind::Task,
+            scope: None,
             bound: Bound::here(),
         }
     }
@@ -175,6 +220,21 @@ mod tests {
         assert_eq!(innermost(1).unwrap().task_id, 1);
         pop(1, Key::new(1, 0));
         assert!(innermost(1).is_none());
+    }
+
+    #[test]
+    fn a_scope_is_that_of_a_poll_or_of_the_thread() {
+        let [outer, inner] = [1, 2].map(ScopeId::from_u32);
+        assert_eq!(replace_scope(outer), None);
+        push(poll(1));
+        assert_eq!(scope_here(), None, "a poll begins in its task's own");
+        assert_eq!(replace_scope(inner), None);
+        push(poll(2));
+        assert_eq!(scope_here(), None);
+        pop(1, Key::new(2, 0));
+        assert_eq!(scope_here(), inner);
+        pop(1, Key::new(1, 0));
+        assert_eq!(replace_scope(None), outer);
     }
 
     #[test]

@@ -34,10 +34,14 @@
 //!    was cloned where this recorder does not see it, the note says that instead, for good: of such
 //!    a task "no waker" is not known.
 //! 8. The word of a task that has ended keeps the tick of that in `since`, until the next task.
+//! 9. The link is the free list's while the slot is free, and the scope of the task while a task
+//!    has it. Only the spawner and the thread that polls the task write a scope, never after
+//!    the end.
 
 use taskleak_stack::StackId;
 
 use crate::key::Key;
+use crate::scopes::ScopeId;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::waits::{WAITS, Wait, Waits};
 
@@ -95,6 +99,8 @@ pub(crate) struct Birth {
     pub(crate) kind: TaskKind,
     /// It is meant to run as long as the process.
     pub(crate) daemon: bool,
+    /// The scope that it belongs to.
+    pub(crate) scope: Option<ScopeId>,
     pub(crate) created: Option<StackId>,
     pub(crate) name: u32,
     pub(crate) location: u32,
@@ -110,6 +116,13 @@ pub(crate) enum Exited {
     Polled,
     /// The future was dropped, so the task has ended (rule 6).
     Dropped,
+}
+
+/// The end of a task, by whoever ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "the task's hold on its scope is to be released"]
+pub(crate) struct Ended {
+    pub(crate) scope: Option<ScopeId>,
 }
 
 /// What a clone of a waker did.
@@ -138,6 +151,7 @@ pub(crate) enum Dropped {
 /// A consistent copy of a record.
 #[derive(Debug, Clone)]
 pub(crate) struct Copied {
+    pub(crate) glance: Glance,
     pub(crate) birth: Birth,
     pub(crate) spawned: Tick,
     pub(crate) since: Tick,
@@ -147,6 +161,8 @@ pub(crate) struct Copied {
     pub(crate) polls: u64,
     pub(crate) busy_ticks: u32,
     pub(crate) runtime: u32,
+    /// Its wakers are watched by this crate, not told of by tokio.
+    pub(crate) watched: bool,
     pub(crate) waits: Waits,
     pub(crate) lost: Option<Lost>,
     /// Some of its wakers were cloned unseen, so it may have more than are counted.
@@ -201,14 +217,15 @@ pub(crate) struct Record {
     polls: AtomicU64,
     busy_ticks: AtomicU32,
     spawned: AtomicU32,
-    /// Kind in the low 2 bits, then whether it is a daemon, the runtime's id above.
+    /// Kind in the low 2 bits, then whether it is a daemon, whether its wakers are watched by this
+    /// crate (`root.rs`), and the runtime's id above.
     runtime_kind: AtomicU32,
     /// The capture budget: a tick's low 28 bits, and the unwindings in it.
     budget: AtomicU32,
     /// References to the span.
     span_refs: AtomicU32,
-    /// The next free slot, while this one is free.
-    next_free: AtomicU32,
+    /// Rule 9.
+    link: AtomicU32,
     parent: AtomicU64,
     /// The parent's key; 0 for none.
     parent_key: AtomicU64,
@@ -223,7 +240,8 @@ pub(crate) struct Record {
 
 const KIND_MASK: u32 = 0b11;
 const DAEMON: u32 = 0b100;
-const RUNTIME_SHIFT: u32 = 3;
+const WATCHED: u32 = 0b1000;
+const RUNTIME_SHIFT: u32 = 4;
 const LOST_GENERATION_MASK: u32 = 0xfff;
 /// In place of the id of a stack: wakers were cloned unseen.
 const UNSEEN: u32 = 0xf_ffff;
@@ -243,7 +261,7 @@ impl Record {
             runtime_kind: AtomicU32::new(0),
             budget: AtomicU32::new(0),
             span_refs: AtomicU32::new(0),
-            next_free: AtomicU32::new(0),
+            link: AtomicU32::new(0),
             parent: AtomicU64::new(0),
             parent_key: AtomicU64::new(0),
             created: AtomicU32::new(0),
@@ -278,16 +296,32 @@ impl Record {
             .store(birth.kind as u32 | daemon, Ordering::Relaxed);
         self.budget.store(0, Ordering::Relaxed);
         self.span_refs.store(1, Ordering::Relaxed);
+        self.set_scope(birth.scope);
         self.clear_waits();
         let word = LIVE | NOTIFIED | generation_bits(key) | u64::from(now) << SINCE_SHIFT;
         self.word.store(word, Ordering::Release);
     }
 
-    /// The task is over. Returns whether it was alive.
-    pub(crate) fn end(&self, key: Key, now: Tick) -> bool {
+    /// The task is over. `None` if it was not alive.
+    pub(crate) fn end(&self, key: Key, now: Tick) -> Option<Ended> {
         let next = u64::from(key.generation().wrapping_add(1)) & GENERATION_MASK;
         let ended = with_since(next << GENERATION_SHIFT, now);
-        self.update(key, |_| Some(ended)).is_ok()
+        self.update(key, |_| Some(ended)).ok()?;
+        // Nobody else has the record before it is on a free list.
+        Some(Ended {
+            scope: self.scope(),
+        })
+    }
+
+    /// The scope that the task belongs to.
+    pub(crate) fn scope(&self) -> Option<ScopeId> {
+        ScopeId::from_u32(self.link.load(Ordering::Relaxed))
+    }
+
+    /// Moves the task to another scope. The caller spawns or polls the task.
+    pub(crate) fn set_scope(&self, scope: Option<ScopeId>) {
+        self.link
+            .store(scope.map_or(0, ScopeId::get), Ordering::Relaxed);
     }
 
     /// When the task ended that had the slot last, while no other has it.
@@ -430,9 +464,16 @@ impl Record {
 
     /// Notes the runtime. The caller polls the task.
     pub(crate) fn set_runtime(&self, runtime: u32) {
-        let others = self.runtime_kind.load(Ordering::Relaxed) & (KIND_MASK | DAEMON);
+        let others = self.runtime_kind.load(Ordering::Relaxed) & (KIND_MASK | DAEMON | WATCHED);
         self.runtime_kind
             .store(runtime << RUNTIME_SHIFT | others, Ordering::Relaxed);
+    }
+
+    /// Notes that its wakers are watched, though tokio does not tell of them. The caller polls the
+    /// task.
+    pub(crate) fn set_watched(&self) {
+        let others = self.runtime_kind.load(Ordering::Relaxed);
+        self.runtime_kind.store(others | WATCHED, Ordering::Relaxed);
     }
 
     pub(crate) fn kind(&self) -> TaskKind {
@@ -442,6 +483,12 @@ impl Record {
     /// The state, to be compared with that of another time.
     pub(crate) fn glance(&self) -> Glance {
         Glance(self.word.load(Ordering::Relaxed))
+    }
+
+    /// Whether the task of a copy has lived in the same scope since.
+    pub(crate) fn is_still_in_scope(&self, copied: &Copied) -> bool {
+        fence(Ordering::Acquire);
+        self.glance().same_task(copied.glance) && self.scope() == copied.birth.scope
     }
 
     /// When the task was spawned that has or last had the slot.
@@ -473,8 +520,8 @@ impl Record {
     }
 
     /// The link of the free list; only the table uses it.
-    pub(crate) fn next_free(&self) -> &AtomicU32 {
-        &self.next_free
+    pub(crate) fn link(&self) -> &AtomicU32 {
+        &self.link
     }
 
     /// Copies the record, if a task has it. A task that is polled so fast that no copy holds
@@ -516,12 +563,14 @@ impl Record {
             waits.settle(polls, wakers(word));
         }
         Copied {
+            glance: Glance(word),
             birth: Birth {
                 task_id: self.task_id.load(Ordering::Relaxed),
                 parent: self.parent.load(Ordering::Relaxed),
                 parent_key: Key::from_span_id(self.parent_key.load(Ordering::Relaxed)),
                 kind: TaskKind::from_bits(runtime_kind & KIND_MASK),
                 daemon: runtime_kind & DAEMON != 0,
+                scope: self.scope(),
                 created: StackId::from_u32(self.created.load(Ordering::Relaxed)),
                 name: self.name.load(Ordering::Relaxed),
                 location: self.location.load(Ordering::Relaxed),
@@ -535,6 +584,7 @@ impl Record {
             polls,
             busy_ticks: self.busy_ticks.load(Ordering::Relaxed),
             runtime: runtime_kind >> RUNTIME_SHIFT,
+            watched: runtime_kind & WATCHED != 0,
             waits,
             lost,
             unseen_wakers: self
@@ -669,6 +719,7 @@ mod tests {
             parent_key: None,
             kind: TaskKind::Task,
             daemon: false,
+            scope: None,
             created: None,
             name: 0,
             location: 0,
@@ -764,7 +815,7 @@ mod tests {
         record.note_lost(key(), Lost { at: 9, by: None });
         let copied = record.read().unwrap();
         assert!(copied.unseen_wakers && copied.lost.is_none());
-        assert!(record.end(key(), 9));
+        assert!(record.end(key(), 9).is_some());
         record.start(Key::new(3, 8), &birth(), 9);
         assert!(!record.read().unwrap().unseen_wakers);
     }
@@ -772,7 +823,7 @@ mod tests {
     #[test]
     fn a_late_note_is_not_of_the_next_task() {
         let record = parked(&[&[1]]);
-        assert!(record.end(key(), 3));
+        assert!(record.end(key(), 3).is_some());
         let next = Key::new(3, 8);
         record.start(next, &birth(), 3);
         record.note_lost(key(), Lost { at: 4, by: None });
@@ -799,7 +850,7 @@ mod tests {
         assert!(!record.glance().waits());
         let _ = record.exit(key(), 4);
         assert_ne!(record.glance(), parked);
-        assert!(record.end(key(), 5) && !record.glance().waits());
+        assert!(record.end(key(), 5).is_some() && !record.glance().waits());
     }
 
     #[test]
@@ -820,10 +871,10 @@ mod tests {
         let stale = Key::new(3, 6);
         assert_eq!(record.clone_waker(stale), Cloned::Gone);
         assert_eq!(record.wake(stale, 9), Dropped::Gone);
-        assert!(!record.enter(stale, 9) && !record.end(stale, 9));
+        assert!(!record.enter(stale, 9) && record.end(stale, 9).is_none());
         assert_eq!(record.read().unwrap().wakers, 1);
         assert_eq!(record.ended(key()), None);
-        assert!(record.end(key(), 11) && !record.end(key(), 12));
+        assert!(record.end(key(), 11).is_some() && record.end(key(), 12).is_none());
         assert_eq!(record.ended(key()), Some(11));
         assert_eq!(record.ended(stale), None);
         assert_eq!(record.drop_waker(key()), Dropped::Gone);

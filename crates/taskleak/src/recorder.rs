@@ -17,6 +17,7 @@ use crate::record::{
     Birth, Cloned, Copied, Dropped, Exited, Lost, MANY_WAKERS, Record, TaskKind, Tick,
 };
 use crate::runtimes;
+use crate::scopes::{self, Facts, ScopeId};
 use crate::table::{Fate, Table};
 use crate::tokio_trace::{SpawnFields, WakerEvent, WakerOp};
 
@@ -91,17 +92,32 @@ impl Recorder {
             parent: parent.map_or(0, |poll| poll.task_id),
             parent_key: parent.map(|poll| poll.key),
             daemon: owner != Owner::Host && polls::spawns_daemons(),
+            scope: self.scope_here(),
             kind: fields.kind.unwrap_or(TaskKind::Task),
             created: self.creation_stack(parent),
             name: fields.name,
             location: fields.location,
             future_bytes: fields.future_bytes,
         };
+        // Before another thread can see the task, and end it.
+        birth.scope.inspect(|scope| scopes::hold(*scope));
         let Some(key) = self.table.start(polls::ordinal(), &birth, self.clock.now()) else {
+            birth.scope.inspect(|scope| scopes::release(*scope));
             count(&self.losses.tasks);
             return Key::UNRECORDED;
         };
         key
+    }
+
+    /// The scope that what this thread spawns now belongs to.
+    pub(crate) fn scope_here(&self) -> Option<ScopeId> {
+        let of_task = || {
+            let poll = polls::innermost(self.id)?;
+            self.table.get(poll.key)?.scope()
+        };
+        polls::scope_here()
+            .or_else(of_task)
+            .and_then(scopes::let_through)
     }
 
     /// A poll of a task begins on this thread. Returns whether the key is one of ours.
@@ -120,6 +136,7 @@ impl Recorder {
             key,
             task_id: record.task_id(),
             kind: record.kind(),
+            scope: None,
             bound: Bound::here(),
         });
         true
@@ -171,7 +188,11 @@ impl Recorder {
 
     /// The task is over.
     pub(crate) fn end(&self, key: Key) -> bool {
-        self.table.end(polls::ordinal(), key, self.clock.now())
+        let ended = self.table.end(polls::ordinal(), key, self.clock.now());
+        if let Some(scope) = ended.and_then(|ended| ended.scope) {
+            scopes::release(scope);
+        }
+        ended.is_some()
     }
 
     /// Whether the detector has seen a task that it spawned itself.
@@ -198,11 +219,32 @@ impl Recorder {
             spawned += record
                 .last_key()
                 .map_or(0, |key| u64::from(key.generation()) + 1);
-            if let Some(copied) = record.read() {
-                each(&raw(&copied, now));
+            if let Some(task) = self.task(record, now) {
+                each(&task);
             }
         }
         spawned
+    }
+
+    /// Copies the live tasks of a scope and of those within it, but for those that this thread
+    /// polls: who asks is alive of course.
+    pub(crate) fn copy_tasks_within(&self, outer: ScopeId, mut each: impl FnMut(&RawTask)) {
+        let now = self.clock.publish();
+        let is_within = |scope| scopes::is_within(scope, outer);
+        for record in self.table.records() {
+            // Most are not; those that are get a closer look.
+            if !record.scope().is_some_and(is_within) {
+                continue;
+            }
+            let mut keys = record.last_key().into_iter();
+            if keys.any(|key| polls::is_under_way(self.id, key)) {
+                continue;
+            }
+            let look = |scope| (is_within(scope), scopes::facts(scope));
+            if let Some((copied, Some((true, facts)))) = read(record, look) {
+                each(&raw(&copied, facts, now));
+            }
+        }
     }
 
     /// Every record that was ever used, by slot, in pieces.
@@ -217,7 +259,8 @@ impl Recorder {
 
     /// A copy of the task that has this record now.
     pub(crate) fn task(&self, record: &Record, now: Tick) -> Option<RawTask> {
-        Some(raw(&record.read()?, now))
+        let (copied, facts) = read(record, scopes::facts)?;
+        Some(raw(&copied, facts.flatten(), now))
     }
 
     /// The task that has this record now, and who spawned it: itself, or above it as far as
@@ -227,8 +270,8 @@ impl Recorder {
         record: &Record,
         is_held_up: impl Fn(u32) -> bool,
     ) -> Option<(RawTask, Origin)> {
-        let copied = record.read()?;
-        let task = raw(&copied, self.clock.now());
+        let (copied, facts) = read(record, scopes::facts)?;
+        let task = raw(&copied, facts.flatten(), self.clock.now());
         Some((task, self.origin(copied, is_held_up)))
     }
 
@@ -325,11 +368,26 @@ impl Recorder {
     }
 }
 
+/// A copy of a record with what `look` finds of its scope, both of one moment.
+fn read<T>(record: &Record, look: impl Fn(ScopeId) -> T) -> Option<(Copied, Option<T>)> {
+    loop {
+        let copied = record.read()?;
+        let Some(scope) = copied.birth.scope else {
+            return Some((copied, None));
+        };
+        let found = look(scope);
+        // Else the scope may have changed hands.
+        if record.is_still_in_scope(&copied) {
+            return Some((copied, Some(found)));
+        }
+    }
+}
+
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-fn raw(copied: &Copied, now: Tick) -> RawTask {
+fn raw(copied: &Copied, scope: Option<Facts>, now: Tick) -> RawTask {
     let birth = copied.birth;
     let kind = match birth.kind {
         TaskKind::Task => Kind::Task,
@@ -343,7 +401,7 @@ fn raw(copied: &Copied, now: Tick) -> RawTask {
         (false, true) => State::Runnable,
         (false, false) => State::Waiting,
     };
-    let observable = matches!(kind, Kind::Task | Kind::Local);
+    let observable = copied.watched || matches!(kind, Kind::Task | Kind::Local);
     let may_have_more = copied.unseen_wakers && copied.wakers == 0;
     let mut task = RawTask {
         id: birth.task_id,
@@ -351,8 +409,8 @@ fn raw(copied: &Copied, now: Tick) -> RawTask {
         kind,
         state,
         daemon: birth.daemon,
-        scope: 0,
-        outlived_ms: None,
+        scope: scope.map_or(0, |scope| scope.name),
+        outlived_ms: scope.and_then(|scope| scope.ended_ms),
         lost_ms: copied.lost.map(|lost| ms_between(lost.at, now)),
         lost_by: copied.lost.and_then(|lost| lost.by).map_or(0, StackId::get),
         created: birth.created.map_or(0, StackId::get),

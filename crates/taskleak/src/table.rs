@@ -7,14 +7,16 @@
 //! 2. A free slot is on exactly one free list. There are several so that threads do not meet;
 //!    who finds its own empty takes from the others before it takes a fresh slot, so the table
 //!    is never larger than the most tasks that were alive at once.
-//! 3. The head of a free list carries a tag that every change counts up (the ABA problem).
-//! 4. A slot whose generations are used up is not given back (see `key.rs`).
+//! 3. A slot whose generations are used up is not given back (see `key.rs`).
 
 use std::sync::OnceLock;
 
+use crate::free_list::FreeList;
 use crate::key::{Key, MAX_GENERATION};
-use crate::record::{Birth, Copied, Record, Tick};
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::record::{Birth, Copied, Ended, Record, Tick};
+#[cfg(test)]
+use crate::scopes::ScopeId;
+use crate::sync::{AtomicU32, Ordering};
 
 #[cfg(not(taskleak_loom))]
 const CHUNK: usize = 4096;
@@ -52,9 +54,7 @@ impl Table {
     pub(crate) fn new() -> Table {
         Table {
             chunks: (0..MAX_CHUNKS).map(|_| OnceLock::new()).collect(),
-            free: std::array::from_fn(|_| FreeList {
-                head: AtomicU64::new(0),
-            }),
+            free: std::array::from_fn(|_| FreeList::new()),
             fresh: AtomicU32::new(0),
         }
     }
@@ -71,16 +71,14 @@ impl Table {
         Some(key)
     }
 
-    /// The task is over. Returns whether it was alive.
-    pub(crate) fn end(&self, hint: usize, key: Key, now: Tick) -> bool {
-        let Some(record) = self.get(key) else {
-            return false;
-        };
-        let was_alive = record.end(key, now);
-        if was_alive && key.generation() < MAX_GENERATION {
-            self.free[hint % FREE_LISTS].push(key.slot(), record);
+    /// The task is over. `None` if it was not alive.
+    pub(crate) fn end(&self, hint: usize, key: Key, now: Tick) -> Option<Ended> {
+        let record = self.get(key)?;
+        let ended = record.end(key, now)?;
+        if key.generation() < MAX_GENERATION {
+            self.free[hint % FREE_LISTS].push(key.slot(), record.link());
         }
-        was_alive
+        Some(ended)
     }
 
     /// The record of this key, if the key's task still has it.
@@ -122,7 +120,8 @@ impl Table {
     }
 
     fn reuse(&self, hint: usize) -> Option<u32> {
-        (0..FREE_LISTS).find_map(|n| self.free[(hint + n) % FREE_LISTS].pop(self))
+        let link = |slot| self.record(slot).map(Record::link);
+        (0..FREE_LISTS).find_map(|n| self.free[(hint + n) % FREE_LISTS].pop(link))
     }
 
     fn take_fresh(&self) -> Option<u32> {
@@ -151,49 +150,6 @@ impl Table {
     }
 }
 
-/// A stack of free slots, linked through their records.
-struct FreeList {
-    /// A tag in the high 32 bits, the first slot plus one in the low; 0 is empty.
-    head: AtomicU64,
-}
-
-impl FreeList {
-    fn push(&self, slot: u32, record: &Record) {
-        let mut head = self.head.load(Ordering::Relaxed);
-        loop {
-            record.next_free().store(head as u32, Ordering::Relaxed);
-            let new = next_tag(head) | u64::from(slot + 1);
-            match self
-                .head
-                .compare_exchange_weak(head, new, Ordering::AcqRel, Ordering::Relaxed)
-            {
-                Ok(_) => return,
-                Err(now) => head = now,
-            }
-        }
-    }
-
-    fn pop(&self, table: &Table) -> Option<u32> {
-        let mut head = self.head.load(Ordering::Acquire);
-        loop {
-            let slot = (head as u32).checked_sub(1)?;
-            let next = table.record(slot)?.next_free().load(Ordering::Relaxed);
-            let new = next_tag(head) | u64::from(next);
-            match self
-                .head
-                .compare_exchange_weak(head, new, Ordering::AcqRel, Ordering::Acquire)
-            {
-                Ok(_) => return Some(slot),
-                Err(now) => head = now,
-            }
-        }
-    }
-}
-
-fn next_tag(head: u64) -> u64 {
-    (head >> 32).wrapping_add(1) << 32
-}
-
 #[cfg(test)]
 fn birth(number: u32) -> Birth {
     Birth {
@@ -202,6 +158,7 @@ fn birth(number: u32) -> Birth {
         parent_key: None,
         daemon: false,
         kind: crate::record::TaskKind::Task,
+        scope: ScopeId::from_u32(number),
         created: None,
         name: number,
         location: 0,
@@ -242,7 +199,7 @@ mod tests {
                 } else {
                     let id = *alive.keys().nth(which % alive.len()).unwrap();
                     let key = alive.remove(&id).unwrap();
-                    prop_assert!(table.end(which, key, 0));
+                    prop_assert!(table.end(which, key, 0).is_some());
                     ended.push(key);
                 }
                 let mut expected: Vec<u64> = alive.keys().copied().collect();
@@ -252,7 +209,7 @@ mod tests {
                 prop_assert_eq!(found, expected);
             }
             for key in ended {
-                prop_assert!(!table.end(0, key, 0));
+                prop_assert!(table.end(0, key, 0).is_none());
             }
             for (id, key) in alive {
                 prop_assert_eq!(table.get(key).unwrap().task_id(), id);
@@ -265,7 +222,7 @@ mod tests {
         let table = Table::new();
         let key = table.start(0, &birth(1), 1).unwrap();
         assert!(matches!(table.fate(key, 1), Fate::Alive(task) if task.birth.name == 1));
-        assert!(table.end(0, key, 7));
+        assert!(table.end(0, key, 7).is_some());
         assert!(matches!(table.fate(key, 1), Fate::Ended(Some(7))));
         let next = table.start(0, &birth(2), 9).unwrap();
         assert_eq!(next.slot(), key.slot());
@@ -282,7 +239,7 @@ mod tests {
                 .collect();
             // Given back on other lists than they are taken from.
             keys.iter()
-                .for_each(|key| assert!(table.end(round * 3, *key, 0)));
+                .for_each(|key| assert!(table.end(round * 3, *key, 0).is_some()));
         }
         assert_eq!(table.records().count(), 10);
     }
@@ -304,11 +261,11 @@ mod tests {
                         if n % 3 != 0 {
                             let (number, key) = mine.swap_remove(n as usize % mine.len());
                             assert_eq!(table.get(key).unwrap().task_id(), u64::from(number));
-                            assert!(table.end(n as usize, key, 0));
+                            assert!(table.end(n as usize, key, 0).is_some());
                         }
                     }
                     mine.into_iter()
-                        .for_each(|(_, key)| assert!(table.end(0, key, 0)));
+                        .for_each(|(_, key)| assert!(table.end(0, key, 0).is_some()));
                 });
             }
             for _ in 0..20 {
@@ -362,6 +319,7 @@ mod model {
         let number = copied.birth.name;
         assert_eq!(copied.birth.task_id, u64::from(number));
         assert_eq!(copied.birth.parent, u64::from(number));
+        assert_eq!(copied.birth.scope, ScopeId::from_u32(number));
         assert!(copied.wakers <= 2, "{copied:?}");
         if number == 2 {
             assert_eq!(
@@ -380,7 +338,8 @@ mod model {
 
     /// The slot goes from the first task to the second.
     fn change_hands(table: &Table, old: Key) {
-        assert!(table.end(0, old, 8));
+        let ended = table.end(0, old, 8).unwrap();
+        assert_eq!(ended.scope, ScopeId::from_u32(1));
         let new = table.start(0, &birth(2), 9).unwrap();
         assert_eq!(
             (new.slot(), new.generation()),
@@ -469,7 +428,7 @@ mod model {
         explore(|| {
             let table = Arc::new(Table::new());
             let first = table.start(0, &birth(1), 1).unwrap();
-            assert!(table.end(0, first, 1));
+            assert!(table.end(0, first, 1).is_some());
             let spawners = [2, 3].map(|number| {
                 let table = Arc::clone(&table);
                 thread::spawn(move || table.start(0, &birth(number), 2).unwrap())

@@ -149,6 +149,14 @@ pub(crate) fn name(id: u32) -> Option<&'static str> {
     NAMES.get(id)
 }
 
+/// The id of a name, of a task or a scope; 0 if there is no room for it.
+pub(crate) fn intern_name(name: &str) -> u32 {
+    let hash = name
+        .bytes()
+        .fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
+    intern_text(&NAMES, name, hash)
+}
+
 /// The place in the source with this id.
 pub(crate) fn location(id: u32) -> Option<SourceLocation> {
     let at = LOCATIONS.get(id)?;
@@ -233,10 +241,7 @@ impl Visit for Reader {
             "task.name" => {
                 let name = text(value);
                 if !name.is_empty() {
-                    let hash = name
-                        .bytes()
-                        .fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
-                    self.fields.name = intern_text(&NAMES, &name, hash);
+                    self.fields.name = intern_name(&name);
                     self.fields.name_dropped = self.fields.name == 0;
                 }
             }

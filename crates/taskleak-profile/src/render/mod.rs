@@ -8,6 +8,7 @@
 
 mod folded;
 mod json;
+mod leaks;
 mod pprof;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -16,6 +17,7 @@ mod text;
 
 use std::io::{self, BufWriter, Write};
 
+pub(crate) use self::leaks::{Limit, Page};
 pub(crate) use self::show::Time;
 
 use crate::snapshot::Snapshot;

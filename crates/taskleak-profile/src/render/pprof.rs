@@ -267,12 +267,13 @@ impl<'a, W: Write> Writer<'a, W> {
         };
         let spawned_at = group.spawned_at.as_ref();
         let spawned_at = spawned_at.map(|at| format!("{}:{}:{}", at.file, at.line, at.column));
-        let labels: [(&str, Cow<'a, str>); 7] = [
+        let labels: [(&str, Cow<'a, str>); 8] = [
             ("state", group.state.word().into()),
             ("wait", wait.into()),
             ("kind", group.kind.word().into()),
             ("name", group.name.as_str().into()),
             ("runtime", group.runtime.as_str().into()),
+            ("scope", group.scope.as_str().into()),
             ("spawned_at", spawned_at.unwrap_or_default().into()),
             ("group", group.id.to_string().into()),
         ];

@@ -46,7 +46,7 @@ impl Built {
     }
 }
 
-fn stack<const N: usize>(frames: [Built; N]) -> Stack {
+pub(crate) fn stack<const N: usize>(frames: [Built; N]) -> Stack {
     frames.into_iter().map(|built| built.0).collect()
 }
 
@@ -121,6 +121,8 @@ fn group(id: u64, count: u64, state: State) -> Group {
         waits_guessed: 0,
         future_bytes: 512,
         blocked_total_ms: 0,
+        scope: String::new(),
+        outlived_ms: None,
     }
 }
 
@@ -166,11 +168,18 @@ fn groups() -> Vec<Group> {
         Group {
             name: "checkout\n1 @ 0x1".to_owned(),
             kind: Kind::Local,
+            scope: "request\n2 @ 0x2".to_owned(),
             ..waiting(2, 7, &[mpsc, sleep], arms())
         },
         Group {
             wakers_without_stack: 3,
             waits_guessed: 1,
+            scope: "request".to_owned(),
+            outlived_ms: Some(Spread {
+                min: 1500,
+                median: 2500,
+                max: 199_000,
+            }),
             ..waiting(3, 3, &[mpsc], vec![receive()])
         },
         Group {

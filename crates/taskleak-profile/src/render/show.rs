@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::snapshot::{Frame, Group, Module, Snapshot};
+use crate::frames::in_registry;
+use crate::snapshot::{Frame, Group, Health, Module, Snapshot, Spread, Stack, Wait};
 
 /// The frames to show, leaf first: the visible ones, or all of a stack that has no visible one.
 pub(super) fn shown(stack: &[Frame], full: bool) -> impl Iterator<Item = &Frame> {
@@ -51,6 +52,131 @@ pub(super) fn whole_stack(group: &Group, full: bool) -> Vec<&Frame> {
 /// Splits frames at addresses: each part is the functions shown for one, innermost first.
 pub(super) fn by_address<'f, 'a>(frames: &'f [&'a Frame]) -> impl Iterator<Item = &'f [&'a Frame]> {
     frames.chunk_by(|inner, outer| inner.inlined && inner.address == outer.address)
+}
+
+/// What the tasks of a group do, and the primitive if it is one.
+pub(super) struct Doing<'a>(pub(super) &'a Group);
+
+impl fmt::Display for Doing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let group = self.0;
+        group.doing().fmt(f)?;
+        match (group.primitives.as_slice(), group.wakers_without_stack) {
+            ([primitive], 0) if !primitive.is_empty() => write!(f, " ({})", Clean(primitive)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// One of what a task waits for, and how many of its wakers say the same.
+pub(super) struct Arm<'a> {
+    wait: Wait,
+    primitive: &'a str,
+    pub(super) stack: &'a Stack,
+    wakers: usize,
+}
+
+impl<'a> Arm<'a> {
+    pub(super) fn of(group: &'a Group) -> Vec<Self> {
+        let mut arms: Vec<Self> = Vec::new();
+        let primitives = group
+            .primitives
+            .iter()
+            .map(String::as_str)
+            .chain(std::iter::repeat(""));
+        let waits = group.wait.iter().zip(primitives).zip(&group.waiting_at);
+        for ((&wait, primitive), stack) in waits {
+            match arms.last_mut() {
+                // They are ordered, so equal ones stand side by side.
+                Some(last) if last.wait == wait && last.stack == stack => last.wakers += 1,
+                _ => arms.push(Self {
+                    wait,
+                    primitive,
+                    stack,
+                    wakers: 1,
+                }),
+            }
+        }
+        arms
+    }
+
+    /// Whether what the group does names more than this.
+    pub(super) fn is_one_of_several(&self, group: &Group) -> bool {
+        group.waiting_at.len() > 1 || group.wakers_without_stack > 0
+    }
+}
+
+impl fmt::Display for Arm<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.wakers > 1 {
+            write!(f, "{} ", self.wakers)?;
+        }
+        match self.primitive {
+            "" => f.write_str(self.wait.word()),
+            primitive => write!(f, "{} ({})", self.wait.word(), Clean(primitive)),
+        }
+    }
+}
+
+/// The scope of a group, if it has one, and whether it has ended: `scope request ended 3m19s ago`.
+pub(super) fn scope(group: &Group) -> Option<String> {
+    let name = Clean(&group.scope);
+    match &group.outlived_ms {
+        Some(ago) => Some(format!("scope {name} ended {} ago", Range(ago))),
+        None if group.scope.is_empty() => None,
+        None => Some(format!("scope {name}")),
+    }
+}
+
+/// What the stacks of a group's waits don't tell, one line each.
+pub(super) fn notes(group: &Group) -> Vec<String> {
+    let mut notes = Vec::new();
+    if group.wait.contains(&Wait::Nothing) {
+        let where_it_waited = match group.waiting_at.is_empty() {
+            true => "",
+            false => "; above is where its last ones were cloned",
+        };
+        notes.push(format!(
+            "no waker is alive: only an abort can end it{where_it_waited}"
+        ));
+    }
+    if group.wakers_without_stack > 0 {
+        let wakers = group.wakers_without_stack;
+        notes.push(format!(
+            "? {wakers} wakers without a stack, in all its tasks"
+        ));
+    }
+    if group.waits_guessed > 0 {
+        let tasks = group.waits_guessed;
+        notes.push(format!(
+            "guessed for {tasks} of its tasks: a waker is gone, perhaps that of a stack above"
+        ));
+    }
+    notes
+}
+
+/// What is wrong with the detector, one line each.
+pub(super) fn health_lines(health: &Health) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !health.recording {
+        lines.push("NOT RECORDING: what is shown is not all there is".to_owned());
+    }
+    let problems = health.problems.iter();
+    lines.extend(problems.map(|problem| format!("problem: {}", Clean(problem))));
+    let dropped = health.dropped.iter();
+    let dropped = counted(dropped.map(|(what, count)| (what.as_str(), *count)));
+    if !dropped.is_empty() {
+        lines.push(format!("dropped: {dropped}"));
+    }
+    lines
+}
+
+/// `stacks 12, tasks 3`
+pub(super) fn counted<'a>(of: impl Iterator<Item = (&'a str, u64)>) -> String {
+    let each: Vec<String> = of
+        .map(|(word, count)| format!("{} {count}", Clean(word)))
+        .collect();
+    each.join(", ")
 }
 
 /// The modules of a snapshot by address.
@@ -144,9 +270,7 @@ impl fmt::Display for Label<'_> {
 
 /// A path for people to read: of a crate from cargo's registry, what stands from the crate on.
 pub(super) fn short_path(path: &str) -> Clean<'_> {
-    let in_registry = path.split_once("/registry/src/");
-    let in_crate = in_registry.and_then(|(_, index)| index.split_once('/'));
-    Clean(in_crate.map_or(path, |(_, in_crate)| in_crate))
+    Clean(in_registry(path).unwrap_or(path))
 }
 
 /// `file:line`, as much of it as is known.
@@ -212,6 +336,21 @@ impl fmt::Display for Time {
             60..3600 => write!(f, "{minutes}m{}s", seconds % 60),
             3600..86_400 => write!(f, "{hours}h{}m", minutes % 60),
             _ => write!(f, "{days}d{}h", hours % 24),
+        }
+    }
+}
+
+/// `2m10s`, and from when to when where that is not the same.
+pub(super) struct Range<'a>(pub(super) &'a Spread);
+
+impl fmt::Display for Range<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Spread { min, median, max } = *self.0;
+        let [min, median, max] = [min, median, max].map(|ms| Time(ms).to_string());
+        f.write_str(&median)?;
+        match min == max {
+            true => Ok(()),
+            false => write!(f, " ({min} to {max})"),
         }
     }
 }

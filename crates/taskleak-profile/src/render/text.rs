@@ -16,11 +16,13 @@
 //! brackets.
 
 use std::collections::HashMap;
-use std::fmt::Display;
 use std::io::{self, Write};
 
-use super::show::{Clean, Modules, Place, Time, by_address, short_path, shown, whole_stack};
-use crate::snapshot::{Frame, Group, GroupId, Kind, Snapshot, Spread, Stack, Task, Wait};
+use super::show::{
+    Arm, Clean, Doing, Modules, Place, Range, Time, by_address, counted, health_lines, notes,
+    scope, short_path, shown, whole_stack,
+};
+use crate::snapshot::{Frame, Group, GroupId, Kind, Snapshot, Stack, Task};
 
 /// The ids that a group shows; JSON has more.
 const SHOWN_IDS: usize = 10;
@@ -133,31 +135,20 @@ fn counts<'a>(
     of: impl Iterator<Item = (&'a str, u64)>,
     sink: &mut impl Write,
 ) -> io::Result<()> {
-    let each: Vec<String> = of
-        .map(|(word, count)| format!("{} {count}", Clean(word)))
-        .collect();
-    if each.is_empty() {
-        Ok(())
-    } else {
-        writeln!(sink, "# {what}: {}", each.join(", "))
+    let each = counted(of);
+    match each.is_empty() {
+        true => Ok(()),
+        false => writeln!(sink, "# {what}: {each}"),
     }
 }
 
 /// What is wrong with the detector. Whether there was anything.
 fn health(snapshot: &Snapshot, sink: &mut impl Write) -> io::Result<bool> {
-    let health = &snapshot.health;
-    if !health.recording {
-        writeln!(sink, "# NOT RECORDING: what is below is not all there is")?;
+    let lines = health_lines(&snapshot.health);
+    for line in &lines {
+        writeln!(sink, "# {line}")?;
     }
-    for problem in &health.problems {
-        writeln!(sink, "# problem: {}", Clean(problem))?;
-    }
-    let dropped = health
-        .dropped
-        .iter()
-        .map(|(what, count)| (what.as_str(), *count));
-    counts("dropped", dropped, sink)?;
-    Ok(!health.recording || !health.problems.is_empty() || !health.dropped.is_empty())
+    Ok(!lines.is_empty())
 }
 
 /// The line of a group that pprof reads.
@@ -198,14 +189,15 @@ impl GroupText<'_> {
     fn write(&self, sink: &mut impl Write) -> io::Result<()> {
         self.summary(sink)?;
         self.verdict(sink)?;
-        let arms = Arm::of(self.group);
-        for arm in &arms {
-            if self.group.waiting_at.len() > 1 || self.group.wakers_without_stack > 0 {
+        for arm in Arm::of(self.group) {
+            if arm.is_one_of_several(self.group) {
                 writeln!(sink, "# {arm}")?;
             }
             self.frames(arm.stack, sink)?;
         }
-        self.missing(sink)?;
+        for note in notes(self.group) {
+            writeln!(sink, "# {note}")?;
+        }
         self.created(sink)?;
         self.ids(sink)
     }
@@ -213,18 +205,11 @@ impl GroupText<'_> {
     /// What the tasks do, for how long, and what tells this group from others.
     fn summary(&self, sink: &mut impl Write) -> io::Result<()> {
         let group = self.group;
-        write!(sink, "# {}", group.doing())?;
-        if let ([primitive], 0) = (group.primitives.as_slice(), group.wakers_without_stack)
-            && !primitive.is_empty()
-        {
-            write!(sink, " ({})", Clean(primitive))?;
-        }
+        write!(sink, "# {}", Doing(group))?;
         if let Some(blocked) = &group.blocked_ms {
-            write!(sink, " for ")?;
-            spread(blocked, sink)?;
+            write!(sink, " for {}", Range(blocked))?;
         }
-        write!(sink, " · age ")?;
-        spread(&group.age_ms, sink)?;
+        write!(sink, " · age {}", Range(&group.age_ms))?;
         if group.kind != Kind::Task {
             write!(sink, " · {}", group.kind.word())?;
         }
@@ -233,6 +218,9 @@ impl GroupText<'_> {
         }
         if !group.runtime.is_empty() {
             write!(sink, " · runtime {}", Clean(&group.runtime))?;
+        }
+        if let Some(scope) = scope(group) {
+            write!(sink, " · {scope}")?;
         }
         writeln!(sink, " · group {}", group.id)
     }
@@ -255,33 +243,6 @@ impl GroupText<'_> {
             writeln!(sink, "#   {}", Clean(fact))?;
         }
         Ok(())
-    }
-
-    fn missing(&self, sink: &mut impl Write) -> io::Result<()> {
-        if self.group.wait.contains(&Wait::Nothing) {
-            let where_it_waited = match self.group.waiting_at.is_empty() {
-                true => "",
-                false => "; above is where its last ones were cloned",
-            };
-            writeln!(
-                sink,
-                "# no waker is alive: only an abort can end it{where_it_waited}"
-            )?;
-        }
-        match self.group.wakers_without_stack {
-            0 => {}
-            wakers => writeln!(
-                sink,
-                "# ? {wakers} wakers without a stack, in all its tasks"
-            )?,
-        }
-        match self.group.waits_guessed {
-            0 => Ok(()),
-            tasks => writeln!(
-                sink,
-                "# guessed for {tasks} of its tasks: a waker is gone, perhaps that of a stack above"
-            ),
-        }
     }
 
     fn created(&self, sink: &mut impl Write) -> io::Result<()> {
@@ -366,62 +327,6 @@ fn width<'a>(cells: impl Iterator<Item = &'a String>) -> usize {
 fn tabs(cell: &str, width: usize) -> String {
     let short = width.saturating_sub(cell.chars().count());
     "\t".repeat(short.div_ceil(TAB).max(1))
-}
-
-/// `2m10s`, and from when to when where that is not the same.
-fn spread(times: &Spread, sink: &mut impl Write) -> io::Result<()> {
-    let [min, median, max] = [times.min, times.median, times.max].map(|ms| Time(ms).to_string());
-    write!(sink, "{median}")?;
-    if min == max {
-        Ok(())
-    } else {
-        write!(sink, " ({min} to {max})")
-    }
-}
-
-/// One of what a task waits for, and how many of its wakers say the same.
-struct Arm<'a> {
-    wait: Wait,
-    primitive: &'a str,
-    stack: &'a Stack,
-    wakers: usize,
-}
-
-impl<'a> Arm<'a> {
-    fn of(group: &'a Group) -> Vec<Self> {
-        let mut arms: Vec<Self> = Vec::new();
-        let primitives = group
-            .primitives
-            .iter()
-            .map(String::as_str)
-            .chain(std::iter::repeat(""));
-        let waits = group.wait.iter().zip(primitives).zip(&group.waiting_at);
-        for ((&wait, primitive), stack) in waits {
-            match arms.last_mut() {
-                // They are ordered, so equal ones stand side by side.
-                Some(last) if last.wait == wait && last.stack == stack => last.wakers += 1,
-                _ => arms.push(Self {
-                    wait,
-                    primitive,
-                    stack,
-                    wakers: 1,
-                }),
-            }
-        }
-        arms
-    }
-}
-
-impl Display for Arm<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.wakers > 1 {
-            write!(f, "{} ", self.wakers)?;
-        }
-        match self.primitive {
-            "" => f.write_str(self.wait.word()),
-            primitive => write!(f, "{} ({})", self.wait.word(), Clean(primitive)),
-        }
-    }
 }
 
 /// The most groups whose [`Body`] is held, at a kilobyte or two each.
@@ -527,7 +432,8 @@ fn traits(group: &Group) -> String {
         "" => String::new(),
         value => format!(", {what} {}", Clean(value)),
     };
-    known("name", &group.name) + &known("runtime", &group.runtime)
+    let scope = scope(group).map_or(String::new(), |scope| format!(", {scope}"));
+    known("name", &group.name) + &known("runtime", &group.runtime) + &scope
 }
 
 /// What is the same in the text of each task of a group.
