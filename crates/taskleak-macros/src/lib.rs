@@ -1,12 +1,11 @@
 //! The attribute macros of taskleak. Use them through the crate `taskleak`, which documents
 //! what they do; this crate holds the parsing of their arguments and the code they expand to.
 
-use proc_macro2::TokenStream;
-use quote::quote;
-use syn::parse::Parser;
-use syn::punctuated::Punctuated;
-use syn::spanned::Spanned;
-use syn::{Error, Expr, ItemFn, LitInt, LitStr, MetaNameValue, Token};
+mod arguments;
+mod main_attribute;
+mod test_attribute;
+
+use syn::Error;
 
 /// Runs an async `main` on a watched tokio runtime, under a detector.
 ///
@@ -39,207 +38,64 @@ pub fn main(
     arguments: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    expand(arguments.into(), item.into())
+    main_attribute::expand(arguments.into(), item.into())
         .unwrap_or_else(Error::into_compile_error)
         .into()
 }
 
-fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
-    let arguments = Arguments::parse(arguments)?;
-    let function: ItemFn = syn::parse2(item)?;
-    let signature = &function.sig;
-    if signature.asyncness.is_none() {
-        return Err(Error::new(
-            signature.fn_token.span(),
-            "taskleak::main needs an async fn",
-        ));
-    }
-    if !signature.inputs.is_empty() {
-        return Err(Error::new(
-            signature.inputs.span(),
-            "taskleak::main takes no parameters",
-        ));
-    }
-    let mut sync = signature.clone();
-    sync.asyncness = None;
-    let (attributes, visibility, body) = (&function.attrs, &function.vis, &function.block);
-    let builder = arguments.builder();
-    let serve = option(arguments.serve.as_ref());
-    let start = match &arguments.subscriber {
-        Some(subscriber) => quote!(::taskleak::__main::wrap(#subscriber, #serve)),
-        None => quote!(::taskleak::__main::install(#serve)),
-    };
-    let output = match &signature.output {
-        syn::ReturnType::Default => quote!(()),
-        syn::ReturnType::Type(_, output) => quote!(#output),
-    };
-    Ok(quote! {
-        #(#attributes)*
-        #visibility #sync {
-            let detector = #start;
-            let body = async #body;
-            // Tells the compiler the type, so that `?` in the body infers.
-            fn typed<F: ::core::future::Future<Output = #output>>(body: F) -> F { body }
-            ::taskleak::__main::block_on(#builder, &detector, typed(body))
-        }
-    })
-}
-
-#[derive(Default)]
-struct Arguments {
-    serve: Option<LitStr>,
-    subscriber: Option<Expr>,
-    current_thread: bool,
-    worker_threads: Option<LitInt>,
-    name: Option<LitStr>,
-}
-
-impl Arguments {
-    fn parse(tokens: TokenStream) -> syn::Result<Arguments> {
-        let mut parsed = Arguments::default();
-        let all = Punctuated::<MetaNameValue, Token![,]>::parse_terminated.parse2(tokens)?;
-        let mut seen = Vec::new();
-        for argument in all {
-            let name = argument
-                .path
-                .get_ident()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            if seen.contains(&name) {
-                return Err(Error::new(
-                    argument.path.span(),
-                    format!("`{name}` stands twice"),
-                ));
-            }
-            parsed.set(&name, &argument)?;
-            seen.push(name);
-        }
-        if parsed.current_thread
-            && let Some(workers) = &parsed.worker_threads
-        {
-            let message = "`worker_threads` needs the flavor `multi_thread`";
-            return Err(Error::new(workers.span(), message));
-        }
-        Ok(parsed)
-    }
-
-    fn set(&mut self, name: &str, argument: &MetaNameValue) -> syn::Result<()> {
-        let value = &argument.value;
-        match name {
-            "serve" => self.serve = Some(syn::parse2(quote!(#value))?),
-            "subscriber" => self.subscriber = Some(value.clone()),
-            "worker_threads" => self.worker_threads = Some(syn::parse2(quote!(#value))?),
-            "name" => self.name = Some(syn::parse2(quote!(#value))?),
-            "flavor" => {
-                let flavor: LitStr = syn::parse2(quote!(#value))?;
-                self.current_thread = match flavor.value().as_str() {
-                    "current_thread" => true,
-                    "multi_thread" => false,
-                    other => {
-                        let message = format!(
-                            "unknown flavor `{other}`; there are `multi_thread` and `current_thread`"
-                        );
-                        return Err(Error::new(flavor.span(), message));
-                    }
-                };
-            }
-            other => {
-                let message = format!(
-                    "unknown argument `{other}`; there are `serve`, `subscriber`, `flavor`, \
-                     `worker_threads` and `name`"
-                );
-                return Err(Error::new(argument.path.span(), message));
-            }
-        }
-        Ok(())
-    }
-
-    fn builder(&self) -> TokenStream {
-        let threads = option(self.worker_threads.as_ref());
-        let name = option(self.name.as_ref());
-        let current_thread = self.current_thread;
-        quote!(::taskleak::__main::builder(#current_thread, #threads, #name))
-    }
-}
-
-fn option(value: Option<&impl quote::ToTokens>) -> TokenStream {
-    match value {
-        Some(value) => quote!(::core::option::Option::Some(#value)),
-        None => quote!(::core::option::Option::None),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(arguments: TokenStream, item: TokenStream) -> String {
-        expand(arguments, item).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn bad_input_is_named() {
-        let main = quote!(
-            async fn main() {}
-        );
-        let check = |arguments, item, expected: &str| {
-            let message = message(arguments, item);
-            assert!(message.contains(expected), "{message}");
-        };
-        check(
-            quote!(flavour = "x"),
-            main.clone(),
-            "unknown argument `flavour`",
-        );
-        check(quote!(flavor = "x"), main.clone(), "unknown flavor `x`");
-        check(
-            quote!(name = "a", name = "b"),
-            main.clone(),
-            "`name` stands twice",
-        );
-        let both = quote!(flavor = "current_thread", worker_threads = 2);
-        check(both, main.clone(), "`worker_threads` needs");
-        check(
-            quote!(worker_threads = "2"),
-            main,
-            "expected integer literal",
-        );
-        check(
-            quote!(),
-            quote!(
-                fn main() {}
-            ),
-            "async fn",
-        );
-        check(
-            quote!(),
-            quote!(
-                async fn main(x: u8) {}
-            ),
-            "no parameters",
-        );
-    }
-
-    #[test]
-    fn arguments_reach_the_expansion() {
-        let arguments = quote!(serve = "127.0.0.1:6060", worker_threads = 2, name = "api");
-        let expanded = expand(
-            arguments,
-            quote!(
-                async fn main() -> u8 {
-                    0
-                }
-            ),
-        )
-        .unwrap()
-        .to_string();
-        for part in [
-            "\"127.0.0.1:6060\"",
-            "Some (2)",
-            "\"api\"",
-            "fn main () -> u8",
-        ] {
-            assert!(expanded.contains(part), "{part} in {expanded}");
-        }
-    }
+/// Runs an async test, and fails it if tasks that it started, or that those started, are still
+/// alive after it.
+///
+/// In place of `#[tokio::test]`:
+///
+/// ```
+/// #[taskleak::test]
+/// async fn a_test() {
+///     tokio::spawn(async { /* … */ }).await.unwrap();
+/// }
+/// # fn main() {}
+/// ```
+///
+/// When the body is over, it waits for tasks to end: not at all if none is left, at most a second.
+/// If some stay, the test fails with a page that says for each group what it waits for, where, who
+/// spawned it (the test's own lines are marked), and what would allow it.
+///
+/// | argument | meaning |
+/// |---|---|
+/// | `flavor`, `worker_threads`, `start_paused`, `unhandled_panic`, `crate` | as for `tokio::test` |
+/// | `settle = "5s"` | how long tasks may take to end; `"0s"` for those that are ready to |
+/// | `timeout = "10s"` | fails if the body has not ended by then, with the profile of its tasks: which waits where, the body included |
+/// | `allow = "function=shop::worker"` | allows tasks to stay: a function, a `crate`, a place (`spawned_at=src/pool.rs:52`), a `name`, a `wait`, or several of these joined by commas ([`Allow`]); several rules stand in brackets |
+/// | `on_failure` | looks for tasks also where the body failed; a page then goes to standard error, before the body's own failure |
+///
+/// [`Allow`]: https://docs.rs/taskleak-profile/latest/taskleak_profile/allow/struct.Allow.html
+///
+/// A test may return `()`, a `Result`, an `ExitCode`. `#[should_panic]`, `#[ignore]` and others
+/// stand beside it; `#[rstest]`, `#[test_log::test(taskleak::test)]` and `#[traced_test]` above
+/// it. A test that should panic and leaks tasks does not pass: it then ends without a panic.
+///
+/// Set the environment variable `TASKLEAK_TEST` to `warn` to have leaks told on standard error, and
+/// fail no test, for a first rollout. Tasks that are known to be no leak are allowed: those of
+/// [`taskleak::daemon`](https://docs.rs/taskleak/latest/taskleak/fn.daemon.html), and the noise of
+/// libraries that `taskleak_profile::noise` lists.
+///
+/// A process that gets a SIGTERM, as from a test runner that has waited long enough, tells the
+/// profile of each test under way on standard error before it ends.
+///
+/// # Limits
+///
+/// - A task is a test's if it was spawned by the test's body, by a task of the test, or in its
+///   `spawn_blocking`. One that a thread of the test's own spawns on the test's runtime fails it as
+///   well, but without a stack; on another runtime it is not seen.
+/// - Under a paused clock the timers of the tasks that are left fire as soon as nothing else is to be
+///   done: a task that only sleeps has ended then, however long it would have slept.
+/// - A subscriber that the body sets for its thread hides what is spawned under it; the test then
+///   fails, and says to pass it through `taskleak::recording`. Global ones need nothing.
+/// - A body that blocks its thread can't be ended: with a `timeout` the process is, after the page.
+#[proc_macro_attribute]
+pub fn test(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    test_attribute::expand(arguments.into(), item.into()).into()
 }

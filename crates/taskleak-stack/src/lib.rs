@@ -9,8 +9,8 @@
 //! addresses(id) ── Symbolizer ── Symbol
 //! ```
 //!
-//! Beside that it holds what else takes unsafe code: a waker that tells of its clones, and a word at
-//! the exit of the process.
+//! Beside that it holds what else takes unsafe code: a waker that tells of its clones, a last word
+//! at the exit of the process, and the sender of a SIGTERM.
 //!
 //! On Linux for x86-64 and AArch64 it unwinds itself; elsewhere it asks the `backtrace` crate,
 //! which costs about fifteen times as much.
@@ -30,6 +30,8 @@ mod module;
 mod module;
 #[cfg(taskleak_unwind)]
 mod shape;
+#[cfg(all(unix, feature = "signal"))]
+mod signal;
 mod stack;
 mod symbolize;
 #[cfg(taskleak_unwind)]
@@ -44,6 +46,8 @@ pub use counters::{Counters, counters};
 pub use exit::at_exit;
 pub use intern::Interner;
 pub use module::{Module, modules, refresh_modules};
+#[cfg(all(unix, feature = "signal"))]
+pub use signal::{die_of_sigterm, on_sigterm};
 pub use stack::{StackId, addresses};
 pub use symbolize::{DebugInfo, Symbol, Symbolizer};
 pub use unwinder::Unwinder;

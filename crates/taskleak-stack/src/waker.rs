@@ -156,10 +156,7 @@ mod tests {
         std::thread::spawn(move || two.wake()).join().unwrap();
         drop(one);
         use WakerOp::{Clone, Drop, Wake, WakeByRef};
-        assert_eq!(
-            *told.lock().unwrap(),
-            [Clone, Clone, WakeByRef, Wake, Drop]
-        );
+        assert_eq!(*told.lock().unwrap(), [Clone, Clone, WakeByRef, Wake, Drop]);
         assert_eq!(woken.0.load(Ordering::Relaxed), 2);
         assert_eq!(Arc::strong_count(&woken), 1, "nothing is leaked");
         assert_eq!(Arc::strong_count(&told), 1);

@@ -99,6 +99,7 @@ impl Detector {
     ) -> Snapshot {
         let scope = Scope {
             keep_tasks,
+            within: None,
             admits: &|task, _| admits(task),
         };
         reporter::snapshot(&self.shared, &scope)
@@ -246,6 +247,7 @@ impl Builder {
             #[cfg(feature = "http")]
             token: self.token,
         });
+        shared.recorder.belong_to(&shared);
         taskleak_stack::refresh_modules();
         start_clock(&shared);
         watchdog::start(&shared, &self.settings, self.sweep_every);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use taskleak_profile::allow::Allow;
+
 /// The detector could not be installed. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot install the detector: {cause}")]
@@ -36,6 +38,12 @@ pub struct OptionError {
 impl OptionError {
     pub(crate) fn new(message: String) -> Self {
         OptionError { message }
+    }
+
+    /// Reads an allow rule.
+    pub(crate) fn rule(rule: &str) -> Result<Allow, OptionError> {
+        rule.parse()
+            .map_err(|error| OptionError::new(format!("cannot allow: {error}")))
     }
 }
 
@@ -76,6 +84,12 @@ pub enum Reason {
     /// The subscriber is in force, and a filter that stands before it takes tokio's spans away,
     /// or this version of tokio tells less than the detector needs.
     Filtered,
+    /// Another subscriber has taken its place on this thread, after it was in force.
+    OverriddenHere,
+    /// The task that makes a guard was spawned before the detector was in force.
+    SpawnedBefore,
+    /// Too many scopes are open, or were outlived by tasks.
+    TooManyScopes,
     /// The check itself failed: no thread or no runtime could be made for it.
     NotChecked,
 }
@@ -104,6 +118,19 @@ impl fmt::Display for Reason {
             Reason::Filtered => {
                 "tokio's task spans or waker events do not reach it; a filter that stands \
                  before the layer, or a version of tokio other than 1.51 and later, takes them"
+            }
+            Reason::OverriddenHere => {
+                "another subscriber is in force on this thread (`set_default`, `with_default`), so \
+                 what is spawned under it is not seen; pass it through `taskleak::recording` \
+                 before it is set"
+            }
+            Reason::SpawnedBefore => {
+                "the task that makes the guard was spawned before a detector was in force; make \
+                 the guard in the test's body, or run the test by `#[taskleak::test]`"
+            }
+            Reason::TooManyScopes => {
+                "there is no room for a further scope: more than a million are open, or have \
+                 tasks that outlived them"
             }
             Reason::NotChecked => "the check of it could not run (no thread or runtime for it)",
         })

@@ -9,9 +9,8 @@ use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 use tracing::subscriber::NoSubscriber;
 
 use crate::error::{NotRecording, Reason};
-use crate::layer::TaskLayer;
-use crate::polls;
 use crate::recorder::{Recorder, SAW_POLL, SAW_SPAWN, SAW_WAKER};
+use crate::{in_force, polls};
 
 /// Spawns a task under the caller's subscriber and says why it was not seen, if it was not.
 pub(crate) fn check(recorder: &Recorder) -> Result<(), NotRecording> {
@@ -56,12 +55,9 @@ pub(crate) fn advice(debug_info: DebugInfo) -> Option<&'static str> {
     }
 }
 
-fn leads_to(dispatch: &Dispatch, recorder: &Recorder) -> bool {
-    let same = |found: &Recorder| std::ptr::eq(found, recorder);
-    dispatch.downcast_ref::<Recorder>().is_some_and(same)
-        || dispatch
-            .downcast_ref::<TaskLayer>()
-            .is_some_and(|layer| same(layer.recorder()))
+/// Whether a subscriber hands tokio's tasks to this recorder.
+pub(crate) fn leads_to(dispatch: &Dispatch, recorder: &Recorder) -> bool {
+    in_force::recorder_of(dispatch).is_some_and(|found| std::ptr::eq(found, recorder))
 }
 
 fn why_not(dispatch: &Dispatch) -> Reason {

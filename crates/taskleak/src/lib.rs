@@ -54,9 +54,12 @@ mod daemon;
 mod detector;
 mod error;
 mod free_list;
+#[cfg(feature = "test")]
+mod guard;
 mod health;
 #[cfg(feature = "http")]
 mod http;
+mod in_force;
 mod key;
 mod layer;
 mod memory;
@@ -67,6 +70,7 @@ mod recorder;
 mod reporter;
 mod runtime;
 mod runtimes;
+mod scope;
 mod scopes;
 mod subscriber;
 mod sweep;
@@ -82,13 +86,21 @@ pub use console::{CONSOLE_ADDRESS, ConsoleBuilder, WithConsole};
 pub use daemon::daemon;
 pub use detector::{Builder, Detector};
 pub use error::{InstallError, NotRecording, OptionError, Reason};
+#[cfg(feature = "test")]
+#[doc(hidden)]
+pub use guard::test as __test;
+#[cfg(feature = "test")]
+pub use guard::{Guard, GuardBuilder, Leaks, recording};
 #[cfg(feature = "http")]
 pub use http::{Body, BodyError, DebugService, ServeError, Server};
 pub use layer::{FilteredTaskLayer, TaskLayer};
 pub use runtime::{BuildWatched, WatchedRuntime};
+pub use scope::{Scope, scope};
 pub use subscriber::TaskSubscriber;
 #[cfg(feature = "macros")]
 pub use taskleak_macros::main;
+#[cfg(feature = "test")]
+pub use taskleak_macros::test;
 pub use taskleak_profile::{
     self,
     flags::Change,

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use taskleak_profile::allow::Allow;
 use taskleak_profile::snapshot::Wait;
 
 use crate::detector::Builder;
@@ -122,10 +121,7 @@ impl Builder {
     ///
     /// A rule that can't be read; the error says what is allowed.
     pub fn allow(mut self, rule: &str) -> Result<Self, OptionError> {
-        let rule: Allow = rule
-            .parse()
-            .map_err(|error| OptionError::new(format!("cannot allow: {error}")))?;
-        self.allowed.push(rule);
+        self.allowed.push(OptionError::rule(rule)?);
         Ok(self)
     }
 

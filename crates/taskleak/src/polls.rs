@@ -104,13 +104,16 @@ pub(crate) fn innermost(recorder: u32) -> Option<Poll> {
     })
 }
 
-/// Whether this thread polls the task, in whatever depth.
-pub(crate) fn is_under_way(recorder: u32, key: Key) -> bool {
-    THREAD.with(|thread| {
+/// The tasks that this thread polls, the outermost first.
+#[cfg(feature = "test")]
+pub(crate) fn under_way(recorder: u32) -> impl Iterator<Item = Poll> {
+    let polls = THREAD.with(|thread| {
         let depth = thread.depth.get().min(MAX_DEPTH);
-        let mut polls = thread.polls[..depth].iter().filter_map(Cell::get);
-        polls.any(|poll| poll.key == key && poll.recorder == recorder)
-    })
+        let poll = |at: usize| thread.polls[at].get().filter(|_| at < depth);
+        std::array::from_fn::<_, MAX_DEPTH, _>(poll)
+    });
+    let is_its = move |poll: &Poll| poll.recorder == recorder;
+    polls.into_iter().flatten().filter(is_its)
 }
 
 /// The scope that the innermost poll on this thread was put into, or the thread outside of polls.

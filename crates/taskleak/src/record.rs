@@ -471,6 +471,7 @@ impl Record {
 
     /// Notes that its wakers are watched, though tokio does not tell of them. The caller polls the
     /// task.
+    #[cfg(feature = "test")]
     pub(crate) fn set_watched(&self) {
         let others = self.runtime_kind.load(Ordering::Relaxed);
         self.runtime_kind.store(others | WATCHED, Ordering::Relaxed);

@@ -4,13 +4,16 @@
 //! so it neither blocks nor panics, and it counts what it had to leave out.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use taskleak_profile::raw::{MAX_WAITS, Origin, RawTask};
 use taskleak_profile::snapshot::{Kind, State};
 use taskleak_stack::{Bound, StackId};
 use tracing::span::Attributes;
 
+use crate::Detector;
 use crate::clock::{Clock, TICK, ms_between};
+use crate::detector::Shared;
 use crate::key::Key;
 use crate::polls::{self, Owner, Poll};
 use crate::record::{
@@ -58,6 +61,8 @@ pub(crate) struct Recorder {
     pub(crate) losses: Losses,
     /// The detector has seen a task that it spawned itself.
     proven: AtomicBool,
+    /// Whose it is.
+    shared: OnceLock<Weak<Shared>>,
 }
 
 impl Recorder {
@@ -69,7 +74,19 @@ impl Recorder {
             table: Table::new(),
             losses: Losses::default(),
             proven: AtomicBool::new(false),
+            shared: OnceLock::new(),
         }
+    }
+
+    /// Whose it is; said once.
+    pub(crate) fn belong_to(&self, shared: &Arc<Shared>) {
+        let _said_before = self.shared.set(Arc::downgrade(shared));
+    }
+
+    #[cfg(feature = "test")]
+    pub(crate) fn detector(&self) -> Option<Detector> {
+        let shared = self.shared.get()?.upgrade()?;
+        Some(Detector { shared })
     }
 
     /// A task is being spawned by this thread.
@@ -154,6 +171,36 @@ impl Recorder {
         record.exit(key, self.clock.now())
     }
 
+    /// Tells its keys from those of others.
+    #[cfg(feature = "test")]
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The scope that a task belongs to.
+    #[cfg(feature = "test")]
+    pub(crate) fn scope_of(&self, key: Key) -> Option<ScopeId> {
+        self.table.get(key)?.scope()
+    }
+
+    /// Moves a task that this thread polls to another scope, which the caller holds for it.
+    #[cfg(feature = "test")]
+    pub(crate) fn move_polled(&self, key: Key, scope: Option<ScopeId>) -> Option<Key> {
+        let record = self.table.get(key)?;
+        let before = record.scope();
+        record.set_scope(scope);
+        before.inspect(|before| scopes::release(*before));
+        Some(key)
+    }
+
+    /// The root future that this thread polls: its wakers are told of from now on, by whoever asks.
+    #[cfg(feature = "test")]
+    pub(crate) fn watch_polled(&self) -> Option<Key> {
+        let poll = polls::innermost(self.id).filter(|poll| poll.kind == TaskKind::BlockOn)?;
+        self.table.get(poll.key)?.set_watched();
+        Some(poll.key)
+    }
+
     /// Something was done to a waker of a task, on any thread.
     pub(crate) fn waker(&self, event: WakerEvent, key: Key) {
         let Some(record) = self.table.get(key) else {
@@ -226,18 +273,13 @@ impl Recorder {
         spawned
     }
 
-    /// Copies the live tasks of a scope and of those within it, but for those that this thread
-    /// polls: who asks is alive of course.
+    /// Copies the live tasks of a scope and of those within it.
     pub(crate) fn copy_tasks_within(&self, outer: ScopeId, mut each: impl FnMut(&RawTask)) {
         let now = self.clock.publish();
         let is_within = |scope| scopes::is_within(scope, outer);
         for record in self.table.records() {
             // Most are not; those that are get a closer look.
             if !record.scope().is_some_and(is_within) {
-                continue;
-            }
-            let mut keys = record.last_key().into_iter();
-            if keys.any(|key| polls::is_under_way(self.id, key)) {
                 continue;
             }
             let look = |scope| (is_within(scope), scopes::facts(scope));

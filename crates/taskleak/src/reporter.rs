@@ -24,6 +24,7 @@ use crate::detector::Shared;
 use crate::error::NotRecording;
 use crate::polls::{self, Owner};
 use crate::recorder::Losses;
+use crate::scopes::{self, ScopeId};
 use crate::{health, runtimes, tokio_trace};
 
 /// Resolved stacks that are kept; past it all are dropped and made again.
@@ -33,6 +34,8 @@ const MAX_RESOLVED: usize = 1 << 14;
 pub(crate) struct Scope<'a> {
     /// Lists every task by itself as well.
     pub(crate) keep_tasks: bool,
+    /// Those alone that belong to this scope, or to one within it.
+    pub(crate) within: Option<ScopeId>,
     pub(crate) admits: &'a (dyn Fn(&RawTask, &Findings) -> bool + Sync),
 }
 
@@ -83,12 +86,20 @@ fn take(shared: &Shared, scope: &Scope<'_>, not_recording: Option<NotRecording>)
     let findings = shared.findings();
     let mut grouper = Grouper::new(scope.keep_tasks);
     let mut recorded = 0;
-    let spawned = recorder.copy_tasks(|task| {
+    let take = |task: &RawTask| {
         recorded += u64::from(task.kind == Kind::Task);
         if (scope.admits)(task, &findings) {
             grouper.push(task);
         }
-    });
+    };
+    // How many were spawned in a scope, or unseen, is not counted.
+    let spawned = match scope.within {
+        None => Some(recorder.copy_tasks(take)),
+        Some(outer) => {
+            recorder.copy_tasks_within(outer, take);
+            None
+        }
+    };
     let runtimes = shared.runtimes();
     let alive: u64 = runtimes.iter().map(|runtime| runtime.live_tasks).sum();
     let mut source = OneByOne::new(&shared.reporter);
@@ -98,8 +109,8 @@ fn take(shared: &Shared, scope: &Scope<'_>, not_recording: Option<NotRecording>)
         process: process(),
         health: shared.health(not_recording),
         modules: source.modules(),
-        spawned,
-        unknown: alive.saturating_sub(recorded),
+        spawned: spawned.unwrap_or(0),
+        unknown: spawned.map_or(0, |_| alive.saturating_sub(recorded)),
         watchdog: shared.sweeps(),
         runtimes,
     };
@@ -296,7 +307,11 @@ impl Shared {
                 self.teller.dropped(),
             ),
         ];
-        let dropped = of_the_watchdog.into_iter().filter(|(_, count)| *count > 0);
+        let elsewhere = [("scopes: the table was full", scopes::not_opened())];
+        let dropped = of_the_watchdog
+            .into_iter()
+            .chain(elsewhere)
+            .filter(|(_, count)| *count > 0);
         health
             .dropped
             .extend(dropped.map(|(what, count)| (what.to_owned(), count)));

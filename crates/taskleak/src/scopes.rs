@@ -13,6 +13,7 @@
 //!    the guard stood in a task that goes on. What a request's tasks spawn stays the request's.
 
 use std::num::NonZeroU32;
+use std::sync::atomic::AtomicU64 as Counter;
 use std::sync::{LazyLock, OnceLock};
 use std::time::Instant;
 
@@ -64,7 +65,16 @@ pub(crate) struct Facts {
 
 /// Opens a scope. The caller holds `parent`, and holds the new one; `None` if there are too many.
 pub(crate) fn open(name: u32, parent: Option<ScopeId>, opener: Opener) -> Option<ScopeId> {
-    SCOPES.open(name, parent, opener)
+    let opened = SCOPES.open(name, parent, opener);
+    if opened.is_none() {
+        NOT_OPENED.fetch_add(1, Ordering::Relaxed);
+    }
+    opened
+}
+
+/// How many found no room.
+pub(crate) fn not_opened() -> u64 {
+    NOT_OPENED.load(Ordering::Relaxed)
 }
 
 /// Takes a further hold.
@@ -82,15 +92,6 @@ pub(crate) fn end(scope: ScopeId) {
     SCOPES.end(scope, now_ms());
 }
 
-/// How many holds there are.
-pub(crate) fn holds(scope: ScopeId) -> u32 {
-    SCOPES.slot(scope).map_or(0, Slot::holds)
-}
-
-pub(crate) fn has_ended(scope: ScopeId) -> bool {
-    SCOPES.slot(scope).is_some_and(Slot::has_ended)
-}
-
 /// What is known of a scope; mind rule 4.
 pub(crate) fn facts(scope: ScopeId) -> Option<Facts> {
     SCOPES.facts(scope, now_ms)
@@ -105,6 +106,9 @@ pub(crate) fn is_within(scope: ScopeId, outer: ScopeId) -> bool {
 pub(crate) fn let_through(scope: ScopeId) -> Option<ScopeId> {
     SCOPES.let_through(scope)
 }
+
+/// A plain counter, no part of the model.
+static NOT_OPENED: Counter = Counter::new(0);
 
 static SCOPES: LazyLock<Scopes> = LazyLock::new(Scopes::new);
 
@@ -142,10 +146,6 @@ impl Slot {
             ended_ms: AtomicU64::new(0),
             link: AtomicU32::new(0),
         }
-    }
-
-    fn holds(&self) -> u32 {
-        self.holds.load(Ordering::Acquire)
     }
 
     fn parent(&self) -> Option<ScopeId> {
@@ -373,7 +373,7 @@ mod model {
             let next = scopes.open(2, None, Opener::Future).unwrap();
             assert_eq!(scopes.facts(next, || 1).unwrap().name, 2);
             enders.map(|ender| ender.join().unwrap());
-            assert_eq!(scopes.slot(next).unwrap().holds(), 1);
+            assert_eq!(scopes.slot(next).unwrap().holds.load(Ordering::Acquire), 1);
             if next != first {
                 assert_eq!(scopes.open(3, None, Opener::Future), Some(first));
             }

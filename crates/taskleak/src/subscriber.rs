@@ -46,6 +46,8 @@ pub struct TaskSubscriber<S> {
     wants_spans: AtomicBool,
     /// `S` may want tokio's waker events; asked for each event.
     wants_wakers: AtomicBool,
+    /// Called on each thread that polls a task.
+    entered: Option<fn()>,
 }
 
 impl<S: Subscriber> TaskSubscriber<S> {
@@ -56,6 +58,16 @@ impl<S: Subscriber> TaskSubscriber<S> {
             inner_ids: InnerIds::default(),
             wants_spans: AtomicBool::new(false),
             wants_wakers: AtomicBool::new(false),
+            entered: None,
+        }
+    }
+
+    /// Has a function called at each poll of a task.
+    #[cfg(feature = "test")]
+    pub(crate) fn entered_by(self, entered: fn()) -> Self {
+        TaskSubscriber {
+            entered: Some(entered),
+            ..self
         }
     }
 
@@ -182,6 +194,9 @@ impl<S: Subscriber> Subscriber for TaskSubscriber<S> {
     fn enter(&self, id: &Id) {
         match Key::from_span_id(id.into_u64()) {
             Some(key) if self.recorder.enter(key) => {
+                if let Some(entered) = self.entered {
+                    entered();
+                }
                 if let Some(inner_id) = self.inner_ids.get(key) {
                     self.inner.enter(&inner_id);
                 }

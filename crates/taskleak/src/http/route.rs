@@ -196,6 +196,7 @@ fn tasks_of(
         Which::Only(_) => false,
     };
     let scope = Scope {
+        within: None,
         keep_tasks: options.each_task,
         admits: &admits,
     };

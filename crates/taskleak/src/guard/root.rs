@@ -1,0 +1,95 @@
+//! The body of a test: polled with a waker that tells where it is registered, so that a page shows
+//! what the test itself waits for. tokio tells nothing of a `block_on`'s waker.
+//!
+//! It also keeps a panic of the body until the tasks have been looked at.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use taskleak_stack::WatchedWaker;
+
+use super::alarm::Alarm;
+use crate::key::Key;
+use crate::recorder::Recorder;
+use crate::tokio_trace::{WakerEvent, WakerOp};
+
+/// How a body ended.
+pub(super) enum Ended<T> {
+    Returned(T),
+    Panicked(Box<dyn Any + Send>),
+    /// It did not; the page of its tasks.
+    TimedOut(String),
+}
+
+pub(super) struct Root<'a, T> {
+    pub(super) body: Pin<&'a mut (dyn Future<Output = T> + 'a)>,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) alarm: Option<Alarm>,
+    pub(super) watched: Option<Watched>,
+}
+
+/// The waker of the `block_on`, and the one in its place.
+pub(super) struct Watched {
+    outer: Waker,
+    waker: WatchedWaker,
+}
+
+impl<T> Future for Root<'_, T> {
+    type Output = Ended<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended<T>> {
+        let this = &mut *self;
+        if let Some(alarm) = &this.alarm
+            && let Some(page) = alarm.rung(cx.waker())
+        {
+            return Poll::Ready(Ended::TimedOut(page));
+        }
+        let waker = Watched::of(&mut this.watched, cx.waker(), &this.recorder);
+        let mut cx = Context::from_waker(waker.unwrap_or(cx.waker()));
+        // The panic goes on when the tasks have been looked at.
+        let polled = catch_unwind(AssertUnwindSafe(|| this.body.as_mut().poll(&mut cx)));
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ended::Returned(output)),
+            Err(panic) => Poll::Ready(Ended::Panicked(panic)),
+        }
+    }
+}
+
+impl Watched {
+    /// The waker to poll with; `None` if the `block_on` is not recorded.
+    fn of<'a>(
+        watched: &'a mut Option<Watched>,
+        outer: &Waker,
+        recorder: &Arc<Recorder>,
+    ) -> Option<&'a Waker> {
+        let is_same = |watched: &Watched| watched.outer.will_wake(outer);
+        if !watched.as_ref().is_some_and(is_same) {
+            let key = recorder.watch_polled()?;
+            *watched = Some(Watched {
+                outer: outer.clone(),
+                waker: waker(outer.clone(), Arc::clone(recorder), key),
+            });
+        }
+        watched.as_ref().map(|watched| watched.waker.waker())
+    }
+}
+
+fn waker(outer: Waker, recorder: Arc<Recorder>, key: Key) -> WatchedWaker {
+    WatchedWaker::new(outer, move |op| {
+        let op = match op {
+            taskleak_stack::WakerOp::Clone => WakerOp::Clone,
+            taskleak_stack::WakerOp::Drop => WakerOp::Drop,
+            taskleak_stack::WakerOp::Wake => WakerOp::Wake,
+            taskleak_stack::WakerOp::WakeByRef => WakerOp::WakeByRef,
+        };
+        let event = WakerEvent {
+            op: Some(op),
+            span_id: key.span_id(),
+        };
+        recorder.waker(event, key);
+    })
+}

@@ -1,0 +1,235 @@
+//! What `#[taskleak::test]` expands to calls of. Not for use by hand.
+
+use std::convert::Infallible;
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use taskleak_profile::allow::Allow;
+use taskleak_profile::leaks::{Form, Leaks, Owner, Unended, unended};
+use tokio::runtime::Builder;
+use tracing::dispatcher::DefaultGuard;
+
+use super::alarm::Alarm;
+use super::mode::{Mode, tell_aloud};
+use super::options::SETTLE;
+use super::root::{Ended, Root};
+use super::watch::{Watch, What};
+use super::{Guard, harness};
+use crate::Detector;
+
+/// A test as its attribute has it.
+#[derive(Debug)]
+pub struct Test {
+    /// `module_path!()`
+    pub module: &'static str,
+    pub function: &'static str,
+    /// `file!()`
+    pub file: &'static str,
+    pub settle: Option<Duration>,
+    pub timeout: Option<Duration>,
+    /// They were read once by the macro, so they can be read.
+    pub allow: &'static [&'static str],
+    pub on_failure: bool,
+}
+
+/// What a test may return: what libtest takes from one.
+#[diagnostic::on_unimplemented(
+    message = "a test can't return `{Self}`",
+    label = "allowed: `()`, `Result<T, E>` of such a `T`, `ExitCode`, `Infallible`"
+)]
+pub trait Outcome {
+    fn is_failure(&self) -> bool;
+}
+
+impl Outcome for () {
+    fn is_failure(&self) -> bool {
+        false
+    }
+}
+
+impl<T: Outcome, E> Outcome for Result<T, E> {
+    fn is_failure(&self) -> bool {
+        match self {
+            Ok(output) => output.is_failure(),
+            Err(_) => true,
+        }
+    }
+}
+
+impl Outcome for ExitCode {
+    fn is_failure(&self) -> bool {
+        *self != ExitCode::SUCCESS
+    }
+}
+
+impl Outcome for Infallible {
+    fn is_failure(&self) -> bool {
+        match *self {}
+    }
+}
+
+/// Runs a test.
+#[track_caller]
+pub fn run<T: Outcome>(
+    test: &Test,
+    builder: &mut Builder,
+    body: Pin<&mut (dyn Future<Output = T> + '_)>,
+) -> T {
+    let done = Run::start(test, builder).to_its_end(body, test.on_failure);
+    let (ended, leaks, mode) = done;
+    match (ended, leaks) {
+        (Ended::Returned(output), None) => output,
+        (Ended::Returned(output), Some(leaks)) if output.is_failure() => {
+            // The failure of its own goes first.
+            eprintln!("{leaks}");
+            output
+        }
+        (Ended::Returned(output), Some(leaks)) => {
+            mode.tell(&leaks.to_string());
+            output
+        }
+        (Ended::Panicked(panic), leaks) => {
+            leaks.inspect(|leaks| eprintln!("{leaks}"));
+            resume_unwind(panic)
+        }
+        (Ended::TimedOut(page), _) => panic!("{page}"),
+    }
+}
+
+/// Runs a test that should panic: leaked tasks make it return, which is how it fails.
+#[track_caller]
+pub fn run_to_panic(
+    test: &Test,
+    builder: &mut Builder,
+    body: Pin<&mut (dyn Future<Output = ()> + '_)>,
+) {
+    let (ended, leaks, mode) = Run::start(test, builder).to_its_end(body, true);
+    let is_leaky = leaks.is_some();
+    if let Some(leaks) = leaks {
+        match mode {
+            Mode::Fail => eprintln!("{leaks}"),
+            Mode::Warn => mode.tell(&leaks.to_string()),
+        }
+    }
+    match ended {
+        Ended::Returned(()) => {}
+        Ended::Panicked(panic) if !is_leaky || mode == Mode::Warn => resume_unwind(panic),
+        Ended::Panicked(_) => {}
+        // By a panic it would pass.
+        Ended::TimedOut(page) => eprintln!("{page}"),
+    }
+}
+
+/// A test under way.
+struct Run {
+    mode: Mode,
+    detector: Detector,
+    guard: Guard,
+    runtime: tokio::runtime::Runtime,
+    timeout: Option<Duration>,
+    _in_force: Option<DefaultGuard>,
+}
+
+impl Run {
+    #[track_caller]
+    fn start(test: &Test, builder: &mut Builder) -> Run {
+        let mode = Mode::of_environment().unwrap_or_else(|error| panic!("{error}"));
+        let (detector, in_force) = harness::enter();
+        if let Err(error) = detector.verify() {
+            match mode {
+                Mode::Fail => panic!("cannot look for leaked tasks: {error}"),
+                Mode::Warn => tell_aloud(&format!("taskleak: warning: {error}")),
+            }
+        }
+        let runtime = builder
+            .on_thread_start(harness::join_in)
+            .build()
+            .expect("cannot build the tokio runtime");
+        let watch = Watch {
+            owner: test.owner(),
+            settle: test.settle.unwrap_or(SETTLE),
+            allowed: test.allowed(),
+            what: What::within(&detector).unwrap_or_else(|error| panic!("{error}")),
+            makers: Vec::new(),
+            runtime: Some(runtime.handle().clone()),
+            detector: detector.clone(),
+        };
+        let guard = Guard::start(watch).unwrap_or_else(|error| panic!("{error}"));
+        Run {
+            mode,
+            detector,
+            guard,
+            runtime,
+            timeout: test.timeout,
+            _in_force: in_force,
+        }
+    }
+
+    /// Runs the body, waits for what it spawned, and gives what is left. Of a body that failed the
+    /// tasks are looked at if `on_failure`.
+    fn to_its_end<T: Outcome>(
+        self,
+        body: Pin<&mut (dyn Future<Output = T> + '_)>,
+        on_failure: bool,
+    ) -> (Ended<T>, Option<Leaks>, Mode) {
+        let watch = &self.guard.watch;
+        let root = Root {
+            body,
+            recorder: Arc::clone(&self.detector.shared.recorder),
+            alarm: self.timeout.map(|limit| alarm(limit, watch)),
+            watched: None,
+        };
+        let (ended, leaks) = self.runtime.block_on(async {
+            let ended = root.await;
+            let is_looked_at = match &ended {
+                Ended::Returned(output) => on_failure || !output.is_failure(),
+                Ended::Panicked(_) => on_failure,
+                Ended::TimedOut(_) => false,
+            };
+            let leaks = match is_looked_at {
+                true => watch.settled().await,
+                false => None,
+            };
+            (ended, leaks)
+        });
+        // A thread of the blocking pool that never comes back would be waited for.
+        if leaks.is_some() || !matches!(ended, Ended::Returned(_)) {
+            self.runtime.shutdown_background();
+        }
+        (ended, leaks, self.mode)
+    }
+}
+
+fn alarm(limit: Duration, watch: &Arc<Watch>) -> Alarm {
+    let watch = Arc::clone(watch);
+    let page = move || {
+        crate::polls::belong_to_detector();
+        unended(&watch.owner, Unended::TimedOut { limit }, &watch.profile())
+    };
+    Alarm::set(limit, page).expect("cannot start the thread of the test's timeout")
+}
+
+impl Test {
+    fn owner(&self) -> Owner {
+        let function = format!("{}::{}", self.module, self.function);
+        Owner {
+            // As libtest calls it: without the crate.
+            name: match function.split_once("::") {
+                Some((_, within)) => within.to_owned(),
+                None => function.clone(),
+            },
+            module: self.module.to_owned(),
+            function,
+            file: self.file.to_owned(),
+            form: Form::Test,
+        }
+    }
+
+    fn allowed(&self) -> Vec<Allow> {
+        let read = |rule: &&str| rule.parse().unwrap_or_else(|error| panic!("{error}"));
+        self.allow.iter().map(read).collect()
+    }
+}
