@@ -10,7 +10,8 @@
 //!
 //! ```text
 //! report ── race ── process ══ lines of JSON ══ worker ─┬─ program   (time of an operation)
-//!     └────────────────┘                                ├─ crowd     (a million tasks)
+//!     └────────────────┘                                ├─ tests     (the guard)
+//!                                                       ├─ crowd     (a million tasks)
 //!                                                       ├─ endpoint  (the list of them)
 //!                                                       └─ sweeps    (the watchdog's look)
 //! ```
@@ -34,6 +35,7 @@ mod resident;
 mod stats;
 mod sweeps;
 mod table;
+mod tests;
 mod worker;
 
 use std::process::ExitCode;
@@ -72,6 +74,8 @@ enum Section {
     Answer,
     /// The watchdog's look at all of them
     Sweep,
+    /// The guard on a test that leaks nothing
+    Test,
 }
 
 /// The program: its arguments are those of the process.

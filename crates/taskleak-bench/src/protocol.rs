@@ -21,6 +21,12 @@ pub(crate) enum Request {
     /// Has the watchdog judge the crowd, and times so many sweeps. Answer: the [`Duration`] of
     /// processor time of each.
     Sweeps { sweeps: usize },
+    /// Runs a test with the guard and without, so many times each. Answer: [`TestTimes`].
+    Tests {
+        flavor: Flavor,
+        body: Body,
+        times: usize,
+    },
     /// Gets the list of all tasks from the endpoint. Answer: [`Answer`].
     Get { reader: Reader },
 }
@@ -63,4 +69,30 @@ pub(crate) struct Answer {
     pub(crate) took: Duration,
     /// By how much resident memory was above its level before the first answer.
     pub(crate) peak_growth: u64,
+}
+
+/// The runtime of a test.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Flavor {
+    CurrentThread,
+    MultiThread,
+}
+
+/// What a test does.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Body {
+    Empty,
+    /// It spawns a task that is alive when it is over, and then ends.
+    LeavesOneEnding,
+}
+
+/// What a test took.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct TestTimes {
+    /// The first one guarded in its process.
+    pub(crate) first: Duration,
+    /// Each one without the guard.
+    pub(crate) plain: Vec<Duration>,
+    /// Each one with it.
+    pub(crate) guarded: Vec<Duration>,
 }

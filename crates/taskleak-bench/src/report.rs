@@ -10,7 +10,7 @@ use crate::contestant::Contestant;
 use crate::error::Error;
 use crate::process::Worker;
 use crate::program::Program;
-use crate::protocol::{Answer, Gaps, Reader, Request, Snapshots};
+use crate::protocol::{Answer, Body, Flavor, Gaps, Reader, Request, Snapshots, TestTimes};
 use crate::race::{Effort, Time, race};
 use crate::stats;
 use crate::table::{self, Table};
@@ -21,6 +21,8 @@ const TARGET_BYTES: f64 = 200.0;
 const TARGET_SNAPSHOT: Duration = Duration::from_millis(500);
 /// The most processor time that a sweep over the full crowd may take.
 const TARGET_SWEEP: Duration = Duration::from_millis(20);
+/// The most that the guard may add to a test that leaks nothing.
+const TARGET_TEST: Duration = Duration::from_millis(1);
 const NO_TARGET: &str = "";
 
 /// How much is measured.
@@ -32,6 +34,7 @@ struct Size {
     crowd: usize,
     snapshots: usize,
     sweeps: usize,
+    tests: usize,
 }
 
 const FULL: Size = Size {
@@ -48,6 +51,7 @@ const FULL: Size = Size {
     crowd: 1_000_000,
     snapshots: 9,
     sweeps: 15,
+    tests: 400,
 };
 
 const QUICK: Size = Size {
@@ -64,6 +68,7 @@ const QUICK: Size = Size {
     crowd: 20_000,
     snapshots: 3,
     sweeps: 3,
+    tests: 20,
 };
 
 /// Measures the sections, all of them if none is named, and prints them.
@@ -74,6 +79,9 @@ pub(crate) fn print(quick: bool, only: &[Section]) -> Result<(), Error> {
     if wanted(Section::Time) {
         print!("\n{}", times(&size)?);
         println!("In brackets the time of an operation; half of plain's batches lie within ±.");
+    }
+    if wanted(Section::Test) {
+        print!("\n{}", tests(&size)?);
     }
     let mut crowd = Table::new([
         &format!("{} waiting tasks", table::count(size.crowd)),
@@ -131,6 +139,46 @@ fn times(size: &Size) -> Result<Table, Error> {
             ratio(layer, plain),
             ratio(console, beside_console),
             format!("{:.0} ns ± {:.0} %", plain.ns, plain.spread * 50.0),
+        ]);
+    }
+    Ok(table)
+}
+
+fn tests(size: &Size) -> Result<Table, Error> {
+    let mut table = Table::new([
+        "a test that leaks nothing",
+        "the guard adds",
+        "target",
+        "… to the first in a process",
+        "`#[tokio::test]`",
+    ]);
+    for (flavor, body, label) in [
+        (Flavor::CurrentThread, Body::Empty, "empty, current_thread"),
+        (Flavor::MultiThread, Body::Empty, "empty, multi_thread"),
+        (
+            Flavor::CurrentThread,
+            Body::LeavesOneEnding,
+            "a task ends after it, current_thread",
+        ),
+        (
+            Flavor::MultiThread,
+            Body::LeavesOneEnding,
+            "a task ends after it, multi_thread",
+        ),
+    ] {
+        let times: TestTimes = Worker::start(Contestant::Plain)?.ask(Request::Tests {
+            flavor,
+            body,
+            times: size.tests,
+        })?;
+        let plain = stats::median(times.plain);
+        let added = |guarded: Duration| table::time(guarded.saturating_sub(plain));
+        table.push([
+            label.to_owned(),
+            added(stats::median(times.guarded)),
+            format!("≤ {}", table::time(TARGET_TEST)),
+            added(times.first),
+            table::time(plain),
         ]);
     }
     Ok(table)

@@ -11,7 +11,7 @@ use crate::crowd::Crowd;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::protocol::Request;
-use crate::sweeps;
+use crate::{sweeps, tests};
 
 /// Answers requests until there are no more.
 pub(crate) fn work(contestant: Contestant) -> Result<(), Error> {
@@ -64,6 +64,11 @@ impl Worker {
                 let crowd = self.crowd.as_ref().ok_or(Error::NoCrowd)?;
                 json!(sweeps::measure(self.detector()?, crowd.tasks(), sweeps)?)
             }
+            Request::Tests {
+                flavor,
+                body,
+                times,
+            } => json!(tests::measure(flavor, body, times)),
             Request::Get { reader } => json!(self.endpoint()?.get(reader)?),
         })
     }

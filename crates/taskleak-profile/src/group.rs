@@ -271,7 +271,8 @@ impl Key {
             scope: task.scope,
             is_outlived: task.scope != 0 && task.outlived_ms.is_some(),
         };
-        if task.state != State::Waiting || task.kind == Kind::BlockOn {
+        let is_unseen = task.kind == Kind::BlockOn && task.wakers.is_none();
+        if task.state != State::Waiting || is_unseen {
             return (key, 0);
         }
         if task.wakers == Some(0) && task.lost_ms.is_none() {

@@ -2,7 +2,8 @@
 //!
 //! Rules, in their order:
 //! 1. Hidden wherever they stand: this detector, `tracing`, the standard library, tokio's runtime.
-//! 2. Hidden rootward of the poll of a task: what belongs to the thread that polls it.
+//! 2. Hidden rootward of the poll of a task, and of where a thread's own function is called: what
+//!    belongs to the thread, or to the test harness.
 //! 3. Hidden at the leaf: every frame of a library that others wait or spawn through, up to the
 //!    first one that is not. Further rootward such frames are shown.
 //! 4. Never hidden: functions of any other crate, and frames without a symbol, unless they lie
@@ -15,7 +16,7 @@ use crate::name::{Name, Place};
 pub(crate) fn hidden(names: &[Name]) -> Vec<bool> {
     let root = names
         .iter()
-        .position(|name| is_task_root(&name.place))
+        .position(|name| is_task_root(&name.place) || is_short_backtrace(name))
         .unwrap_or(names.len());
     let start = names
         .iter()
@@ -175,8 +176,14 @@ fn is_thread_start(name: &Name) -> bool {
     ];
     (name.is_c && C.contains(&name.shown.as_str()))
         || name.place.below("std::rt").is_some()
-        || name.place.path.ends_with("::__rust_begin_short_backtrace")
+        || is_short_backtrace(name)
         || name.place.below("std::sys::thread").is_some()
+}
+
+/// Std's mark between what a thread runs and what runs it, of which libtest has one of its own
+/// (`library/test/src/lib.rs`). std's backtraces end here too.
+fn is_short_backtrace(name: &Name) -> bool {
+    name.place.path.ends_with("::__rust_begin_short_backtrace")
 }
 
 /// The frame to show of a stack that holds nothing but libraries: the outermost function of the
@@ -205,4 +212,38 @@ fn is_wiring(place: &Place) -> bool {
     ]
     .iter()
     .any(|module| place.below(module).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(path: &str) -> Name {
+        let mut name = Name::of_future(path.to_owned());
+        name.place = Place::of_shown(path);
+        name
+    }
+
+    #[test]
+    fn what_runs_a_thread_or_a_test_is_hidden() {
+        let names = [
+            "tokio::task::spawn::spawn",
+            "shop::tests::it_works",
+            "core::ops::function::FnOnce::call_once",
+            "test::__rust_begin_short_backtrace",
+            "test::run_test_in_process",
+            "test::run_test::{closure}",
+            "std::sys::backtrace::__rust_begin_short_backtrace",
+            "std::thread::lifecycle::spawn_unchecked",
+        ];
+        let visible = hidden(&names.map(named)).into_iter().map(|hidden| !hidden);
+        let visible: Vec<_> = names
+            .iter()
+            .zip(visible)
+            .filter(|(_, shown)| *shown)
+            .collect();
+        assert_eq!(visible, [(&"shop::tests::it_works", true)]);
+        // A crate of that name may be the program's.
+        assert_eq!(hidden(&[named("test::worker")]), [false]);
+    }
 }

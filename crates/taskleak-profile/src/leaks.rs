@@ -55,6 +55,7 @@ pub struct Leaks {
     owner: Owner,
     waited: Duration,
     snapshot: Snapshot,
+    unseen: u64,
 }
 
 impl Leaks {
@@ -64,17 +65,23 @@ impl Leaks {
             owner,
             waited,
             snapshot,
+            unseen: 0,
         }
     }
 
-    /// No task is left.
-    pub fn is_empty(&self) -> bool {
-        self.snapshot.groups.is_empty()
+    /// As many more are left, and nothing else is known of them.
+    pub fn with_unseen(self, unseen: u64) -> Self {
+        Self { unseen, ..self }
     }
 
-    /// How many are left.
+    /// No task is left, and if one were it would have been seen.
+    pub fn is_empty(&self) -> bool {
+        self.tasks() == 0 && self.snapshot.health.recording
+    }
+
+    /// How many are left, those included of which nothing but that they are alive is known.
     pub fn tasks(&self) -> u64 {
-        tasks(&self.snapshot)
+        tasks(&self.snapshot) + self.unseen
     }
 
     /// Their groups, largest first.
@@ -107,10 +114,16 @@ impl fmt::Display for Leaks {
         let page = render::Page {
             owner: &self.owner,
             snapshot: &self.snapshot,
+            unseen: self.unseen,
             offers_rules: true,
         };
         let (tasks, are) = match self.tasks() {
-            0 => return write!(f, "no task of {} is left", page.name()),
+            0 if self.is_empty() => return write!(f, "no task of {} is left", page.name()),
+            0 => {
+                let name = page.name();
+                writeln!(f, "it is not known whether tasks of {name} are left")?;
+                return page.fmt(f);
+            }
             1 => ("1 task".to_owned(), "is"),
             tasks => (format!("{tasks} tasks"), "are"),
         };
@@ -155,6 +168,7 @@ pub fn unended(owner: &Owner, why: Unended, snapshot: &Snapshot) -> String {
     let page = render::Page {
         owner,
         snapshot,
+        unseen: 0,
         offers_rules: false,
     };
     let name = page.name();
@@ -331,6 +345,7 @@ mod tests {
         let leaks = |groups: Vec<Group>| {
             let mut snapshot = sample::snapshot();
             snapshot.groups = groups;
+            snapshot.health.recording = true;
             Leaks::new(owner("", "", ""), Duration::ZERO, snapshot)
         };
         let none = leaks(Vec::new());
@@ -341,5 +356,12 @@ mod tests {
         assert_eq!(two.tasks(), 3);
         assert_eq!((&two).into_iter().count(), 3);
         assert_eq!(two.into_iter().count(), 3);
+        let unseen = leaks(Vec::new()).with_unseen(2);
+        assert!(!unseen.is_empty() && unseen.tasks() == 2);
+        let mut blind = leaks(Vec::new());
+        blind.snapshot.health.recording = false;
+        assert!(!blind.is_empty());
+        let page = blind.to_string();
+        assert!(page.starts_with("it is not known whether tasks of it are left\n"));
     }
 }

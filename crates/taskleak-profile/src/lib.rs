@@ -14,6 +14,7 @@ pub mod group;
 mod hide;
 pub mod leaks;
 mod name;
+pub mod noise;
 pub mod query;
 pub mod raw;
 pub mod render;

@@ -427,10 +427,14 @@ fn shown_type(text: &str) -> String {
     }
 }
 
-/// The path of a type that has one of its own: not of a reference, a parameter, a trait object.
+/// The path of a type that has one of its own: not of a reference, a parameter, a trait object, a
+/// pointer to a function.
 fn path_of_type(text: &str) -> Option<&str> {
     let is_path = text.contains("::") && !text.starts_with(['&', '*', '(', '[', '<']);
-    (is_path && !text.starts_with("dyn ")).then_some(text)
+    let is_fn = ["fn(", "unsafe ", "extern ", "for<"]
+        .iter()
+        .any(|start| text.starts_with(start));
+    (is_path && !is_fn && !text.starts_with("dyn ")).then_some(text)
 }
 
 /// The user's body that is the first type parameter, or that one's first, and so on; none if
@@ -498,7 +502,7 @@ fn body_kind(body: &str) -> &'static str {
 /// The module that a file of std or of a packaged crate holds.
 ///
 /// A file of the user's own workspace gives none: its directory need not be named as its crate.
-fn module_of(file: &str) -> Option<String> {
+pub(crate) fn module_of(file: &str) -> Option<String> {
     let (before, below) = file.rsplit_once("/src/")?;
     let directory = before.rsplit('/').next()?;
     let version = directory
@@ -632,6 +636,26 @@ mod tests {
             "<F as core::ops::FnOnce<()>>::call_once::{shim:vtable#0}",
             "<F as core::ops::FnOnce>::call_once",
         );
+    }
+
+    #[test]
+    fn a_pointer_to_a_function_has_no_path_but_its_trait_has() {
+        let check = |demangled: &str, expected: &str| {
+            assert_eq!(Place::of_shown(demangled).path, expected);
+        };
+        let of_fn_once = "core::ops::function::FnOnce::call_once";
+        for pointer in [
+            "fn() -> core::result::Result<(), alloc::string::String>",
+            "for<'a> fn(&'a shop::Cart)",
+            "unsafe fn(shop::Cart)",
+            "unsafe extern \"C\" fn(shop::Cart)",
+            "extern \"C\" fn(shop::Cart)",
+        ] {
+            let call = format!("<{pointer} as core::ops::function::FnOnce<()>>::call_once");
+            check(&call, of_fn_once);
+            // And as it is shown.
+            check(&shown(&call, None), of_fn_once);
+        }
     }
 
     #[test]

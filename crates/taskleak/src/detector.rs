@@ -19,7 +19,7 @@ use crate::error::{InstallCause, InstallError, NotRecording, Reason};
 use crate::health;
 use crate::layer::{FilteredTaskLayer, TaskLayer};
 use crate::polls;
-use crate::recorder::Recorder;
+use crate::recorder::{Purpose, Recorder};
 use crate::reporter::{self, Reporter, Scope};
 use crate::runtime::Watched;
 use crate::subscriber::TaskSubscriber;
@@ -231,10 +231,14 @@ impl Builder {
         Ok(detector)
     }
 
-    pub(crate) fn detector(mut self) -> Detector {
+    pub(crate) fn detector(self) -> Detector {
+        self.detector_for(Purpose::Service)
+    }
+
+    pub(crate) fn detector_for(mut self, purpose: Purpose) -> Detector {
         let shortest = self.sweep_every * SWEEPS_IN_A_WINDOW;
         self.settings.growing_over = self.settings.growing_over.max(shortest);
-        let recorder = Arc::new(Recorder::new());
+        let recorder = Arc::new(Recorder::new(purpose));
         let shared = Arc::new(Shared {
             recorder,
             reporter: Mutex::new(Reporter::new()),
@@ -250,7 +254,9 @@ impl Builder {
         shared.recorder.belong_to(&shared);
         taskleak_stack::refresh_modules();
         start_clock(&shared);
-        watchdog::start(&shared, &self.settings, self.sweep_every);
+        if purpose == Purpose::Service {
+            watchdog::start(&shared, &self.settings, self.sweep_every);
+        }
         Detector { shared }
     }
 }

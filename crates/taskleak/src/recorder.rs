@@ -11,6 +11,7 @@ use taskleak_profile::snapshot::{Kind, State};
 use taskleak_stack::{Bound, StackId};
 use tracing::span::Attributes;
 
+#[cfg(feature = "test")]
 use crate::Detector;
 use crate::clock::{Clock, TICK, ms_between};
 use crate::detector::Shared;
@@ -24,9 +25,22 @@ use crate::scopes::{self, Facts, ScopeId};
 use crate::table::{Fate, Table};
 use crate::tokio_trace::{SpawnFields, WakerEvent, WakerOp};
 
-/// The capture budget: how many park stacks of one task are unwound in one tick. A stack that
-/// is recognized without unwinding costs nothing of it (see `taskleak_stack::capture`).
-const UNWINDS_PER_TICK: u32 = 3;
+/// The capture budget of a service, at what a park may cost it at most.
+const FEW_UNWINDS: u32 = 3;
+
+/// The capture budget where tests record, which are short and in which every stack counts: the most
+/// that a record can count.
+#[cfg(feature = "test")]
+const MANY_UNWINDS: u32 = 15;
+
+/// What a detector is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Service,
+    /// It records more of each task, and has no watchdog.
+    #[cfg(feature = "test")]
+    Tests,
+}
 
 /// How far up the parents of a task are followed.
 const MAX_ANCESTORS: u32 = 16;
@@ -54,6 +68,9 @@ pub(crate) struct Losses {
 }
 
 pub(crate) struct Recorder {
+    /// The capture budget: how many park stacks of one task are unwound in one tick. A stack that
+    /// is recognized without unwinding costs nothing of it (see `taskleak_stack::capture`).
+    unwinds_per_tick: u32,
     /// Tells this recorder's keys from another's on the same thread.
     id: u32,
     pub(crate) clock: Clock,
@@ -66,9 +83,14 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn new() -> Recorder {
+    pub(crate) fn new(of: Purpose) -> Recorder {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         Recorder {
+            unwinds_per_tick: match of {
+                Purpose::Service => FEW_UNWINDS,
+                #[cfg(feature = "test")]
+                Purpose::Tests => MANY_UNWINDS,
+            },
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             clock: Clock::new(),
             table: Table::new(),
@@ -364,7 +386,7 @@ impl Recorder {
         };
         let mut over_budget = false;
         let stack = taskleak_stack::capture(poll.bound, &mut || {
-            over_budget = !record.spend_capture(self.clock.now(), UNWINDS_PER_TICK);
+            over_budget = !record.spend_capture(self.clock.now(), self.unwinds_per_tick);
             !over_budget
         });
         if stack.is_err() {

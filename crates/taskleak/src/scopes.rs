@@ -12,6 +12,7 @@
 //! 5. An ended guard is let through: what is spawned in it belongs to the scope around it, because
 //!    the guard stood in a task that goes on. What a request's tasks spawn stays the request's.
 
+use std::iter;
 use std::num::NonZeroU32;
 use std::sync::atomic::AtomicU64 as Counter;
 use std::sync::{LazyLock, OnceLock};
@@ -92,9 +93,14 @@ pub(crate) fn end(scope: ScopeId) {
     SCOPES.end(scope, now_ms());
 }
 
-/// What is known of a scope; mind rule 4.
+/// What is known of a scope, of a guard's what is of the one around it; mind rule 4.
 pub(crate) fn facts(scope: ScopeId) -> Option<Facts> {
     SCOPES.facts(scope, now_ms)
+}
+
+/// Whether it has ended, of a guard whether the one around it has; mind rule 4.
+pub(crate) fn has_ended(scope: ScopeId) -> bool {
+    SCOPES.named(scope).is_some_and(Slot::has_ended)
 }
 
 /// Whether a scope is another one or within it; mind rule 4.
@@ -150,6 +156,10 @@ impl Slot {
 
     fn parent(&self) -> Option<ScopeId> {
         ScopeId::from_u32(self.parent.load(Ordering::Relaxed))
+    }
+
+    fn is_guard(&self) -> bool {
+        self.is_guard.load(Ordering::Relaxed) != 0
     }
 
     fn has_ended(&self) -> bool {
@@ -208,7 +218,7 @@ impl Scopes {
     }
 
     fn facts(&self, scope: ScopeId, now_ms: impl FnOnce() -> u64) -> Option<Facts> {
-        let slot = self.slot(scope)?;
+        let slot = self.named(scope)?;
         let ended_ms = match slot.ended_ms.load(Ordering::Relaxed) {
             0 => None,
             at => Some(now_ms().saturating_sub(at)),
@@ -219,19 +229,28 @@ impl Scopes {
         })
     }
 
+    /// The slot of a scope, or of that around it which is no guard.
+    fn named(&self, scope: ScopeId) -> Option<&Slot> {
+        let mut slots = self.up(scope).filter_map(|scope| self.slot(scope));
+        slots.find(|slot| !slot.is_guard())
+    }
+
     fn is_within(&self, scope: ScopeId, outer: ScopeId) -> bool {
-        let mut up = std::iter::successors(Some(scope), |scope| self.slot(*scope)?.parent());
+        self.up(scope).any(|scope| scope == outer)
+    }
+
+    /// A scope and those around it.
+    fn up(&self, scope: ScopeId) -> impl Iterator<Item = ScopeId> {
+        let up = iter::successors(Some(scope), |scope| self.slot(*scope)?.parent());
         // Slots that change hands under a reader could make a ring.
-        up.by_ref()
-            .take(self.fresh.load(Ordering::Acquire) as usize)
-            .any(|scope| scope == outer)
+        up.take(self.fresh.load(Ordering::Acquire) as usize)
     }
 
     fn let_through(&self, scope: ScopeId) -> Option<ScopeId> {
         let mut scope = scope;
         loop {
             let slot = self.slot(scope)?;
-            if slot.is_guard.load(Ordering::Relaxed) == 0 || !slot.has_ended() {
+            if !slot.is_guard() || !slot.has_ended() {
                 return Some(scope);
             }
             scope = slot.parent()?;
@@ -307,6 +326,7 @@ mod tests {
         assert_eq!(scopes.let_through(inner), Some(inner));
         scopes.end(inner, 1);
         assert_eq!(scopes.let_through(inner), Some(guard));
+        assert_eq!(scopes.facts(inner, || 1).unwrap().name, 1);
         scopes.end(guard, 1);
         scopes.end(request, 1);
         assert_eq!(scopes.let_through(inner), Some(request));

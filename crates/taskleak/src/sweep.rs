@@ -17,6 +17,7 @@ use crate::memory;
 use crate::record::{Glance, Record, Tick};
 use crate::recorder::Recorder;
 use crate::reporter::OneByOne;
+use crate::scopes;
 
 /// Places cost some 100 ns each, so all of them some 6 ms.
 const MOST_PLACED: usize = 1 << 16;
@@ -49,6 +50,8 @@ struct Slot {
     counted: Counted,
     /// It is to be placed once more, because what is known of it may have come late.
     once_more: bool,
+    /// Its scope had ended when it was placed.
+    outlived: bool,
 }
 
 const _: () = assert!(size_of::<Slot>() == 16);
@@ -59,6 +62,7 @@ impl Slot {
         cell: None,
         counted: Counted::Not,
         once_more: false,
+        outlived: false,
     };
 }
 
@@ -111,7 +115,8 @@ impl Sweep {
                     *slot = Slot::EMPTY;
                     continue;
                 }
-                slot.look_at(glance);
+                let has_ended = record.scope().is_some_and(scopes::has_ended);
+                slot.look_at(glance, has_ended);
                 let number = first + at;
                 let waited_ms = ms_between(glance.since(), placing.now);
                 if slot.cell.is_none() && worth.placing(waited_ms, record, glance) {
@@ -179,13 +184,14 @@ impl Slot {
         }
     }
 
-    /// Forgets what was known of another wait.
-    fn look_at(&mut self, glance: Glance) {
-        if self.glance == glance && !self.once_more {
+    /// Forgets what was known of another wait, and of a time when the task's scope still ran.
+    fn look_at(&mut self, glance: Glance, outlived: bool) {
+        if self.glance == glance && self.outlived == outlived && !self.once_more {
             return;
         }
         *self = Slot {
             glance,
+            outlived,
             // Its last waker may have been dropped this moment, and who did it not noted.
             once_more: !glance.has_wakers() && self.glance != glance,
             ..Slot::EMPTY
@@ -243,6 +249,7 @@ mod tests {
 
     use taskleak_profile::census::{Accused, Settings};
     use taskleak_profile::snapshot::Wait;
+    use tokio::io::AsyncReadExt;
     use tokio::runtime::Runtime;
     use tokio::sync::oneshot;
     use tracing::subscriber::{DefaultGuard, NoSubscriber};
@@ -323,6 +330,33 @@ mod tests {
         watched.run();
         assert_eq!(watched.accused(), 0);
         assert!(watched.sweep.slots.iter().all(|slot| slot.cell.is_none()));
+    }
+
+    #[test]
+    fn a_task_counts_anew_when_its_scope_ends() {
+        let mut watched = Watched::new();
+        let (sender, receiver) = tokio::io::duplex(1);
+        let (end, ended) = oneshot::channel::<()>();
+        let request = crate::scope("request", async move {
+            tokio::spawn(async move {
+                let mut receiver = receiver;
+                receiver.read_u8().await
+            });
+            ended.await
+        });
+        let request = watched.runtime.spawn(request);
+        watched.run();
+        // The request waits on a channel, its task on what no time is too long for.
+        assert_eq!(watched.accused(), 1);
+        end.send(()).unwrap();
+        watched.runtime.block_on(request).unwrap().unwrap();
+        assert_eq!(watched.accused(), 1);
+        let text = watched.detector.snapshot().groups[0].clone();
+        assert_eq!(text.scope, "request");
+        assert!(text.outlived_ms.is_some());
+        drop(sender);
+        watched.run();
+        assert_eq!(watched.accused(), 0);
     }
 
     #[test]

@@ -22,6 +22,8 @@ const MOST_GROUPS: usize = 20;
 pub(crate) struct Page<'a> {
     pub(crate) owner: &'a Owner,
     pub(crate) snapshot: &'a Snapshot,
+    /// So many more of which nothing is known.
+    pub(crate) unseen: u64,
     /// Each group tells how it is allowed.
     pub(crate) offers_rules: bool,
 }
@@ -68,6 +70,15 @@ impl fmt::Display for Page<'_> {
             let tasks: u64 = others.iter().map(|group| group.count).sum();
             let groups = others.len();
             writeln!(f, "\nand {tasks} tasks more, in {groups} groups")?;
+        }
+        let unseen = self.unseen;
+        if unseen > 0 {
+            let s = if unseen == 1 { "" } else { "s" };
+            writeln!(
+                f,
+                "\n{unseen} task{s} of which nothing is known: spawned by a thread of its own, \
+                 or under another subscriber (`taskleak::recording` makes it see them)"
+            )?;
         }
         let health = health_lines(&self.snapshot.health);
         if !health.is_empty() {
@@ -172,10 +183,17 @@ impl Paragraph<'_> {
                 )
             }
             (State::Running, _) => write!(f, "running, spawned {age} ago"),
-            (State::Waiting, Kind::BlockOn) => write!(
+            (State::Waiting, Kind::BlockOn) if group.wait.is_empty() => write!(
                 f,
                 "the root future of a block_on, which does not show what it waits on, for {waited}"
             ),
+            (State::Waiting, Kind::BlockOn) => {
+                write!(
+                    f,
+                    "the root future of a block_on: {} for {waited}",
+                    Doing(group)
+                )
+            }
             (State::Waiting, _) if group.wait.contains(&Wait::Nothing) => {
                 let them = if is_one { "it" } else { "them" };
                 write!(f, "nothing can wake {them}, for {waited}")
@@ -201,6 +219,11 @@ impl Paragraph<'_> {
         let Some(at) = &self.group.spawned_at else {
             return Ok(());
         };
+        let mut created_by = visible(&self.group.created_by);
+        // A root future is made by whoever runs the test.
+        if self.group.kind == Kind::BlockOn && created_by.next().is_some() {
+            return Ok(());
+        }
         if visible(&self.group.created_by).any(|frame| frame.line == Some(at.line)) {
             return Ok(());
         }

@@ -141,10 +141,11 @@ pub(super) fn notes(group: &Group) -> Vec<String> {
         ));
     }
     if group.wakers_without_stack > 0 {
-        let wakers = group.wakers_without_stack;
-        notes.push(format!(
-            "? {wakers} wakers without a stack, in all its tasks"
-        ));
+        let wakers = match group.wakers_without_stack {
+            1 => "1 waker".to_owned(),
+            wakers => format!("{wakers} wakers"),
+        };
+        notes.push(format!("? {wakers} without a stack, in all its tasks"));
     }
     if group.waits_guessed > 0 {
         let tasks = group.waits_guessed;

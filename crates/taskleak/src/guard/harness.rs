@@ -18,6 +18,7 @@ use tracing::subscriber::NoSubscriber;
 use tracing::{Dispatch, Subscriber};
 
 use super::forward::{Forward, global};
+use crate::recorder::Purpose;
 use crate::subscriber::TaskSubscriber;
 use crate::{Detector, in_force};
 
@@ -31,7 +32,7 @@ struct Harness {
 
 static HARNESS: LazyLock<Harness> = LazyLock::new(|| {
     let second = Dispatch::new(NoSubscriber::new());
-    let detector = Detector::builder().detector();
+    let detector = Detector::builder().detector_for(Purpose::Tests);
     Harness {
         subscriber: subscriber(&detector, Forward::to_global()),
         detector,

@@ -78,7 +78,7 @@ pub fn run<T: Outcome>(
     builder: &mut Builder,
     body: Pin<&mut (dyn Future<Output = T> + '_)>,
 ) -> T {
-    let done = Run::start(test, builder).to_its_end(body, test.on_failure);
+    let done = Run::start(test, builder).finish(body, test.on_failure);
     let (ended, leaks, mode) = done;
     match (ended, leaks) {
         (Ended::Returned(output), None) => output,
@@ -106,7 +106,7 @@ pub fn run_to_panic(
     builder: &mut Builder,
     body: Pin<&mut (dyn Future<Output = ()> + '_)>,
 ) {
-    let (ended, leaks, mode) = Run::start(test, builder).to_its_end(body, true);
+    let (ended, leaks, mode) = Run::start(test, builder).finish(body, true);
     let is_leaky = leaks.is_some();
     if let Some(leaks) = leaks {
         match mode {
@@ -170,7 +170,7 @@ impl Run {
 
     /// Runs the body, waits for what it spawned, and gives what is left. Of a body that failed the
     /// tasks are looked at if `on_failure`.
-    fn to_its_end<T: Outcome>(
+    fn finish<T: Outcome>(
         self,
         body: Pin<&mut (dyn Future<Output = T> + '_)>,
         on_failure: bool,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use taskleak_profile::allow::Allow;
 use taskleak_profile::leaks::{Leaks, Owner};
+use taskleak_profile::noise;
 use taskleak_profile::raw::RawTask;
 use taskleak_profile::snapshot::{Group, Kind, Snapshot};
 use tokio::runtime::Handle;
@@ -88,12 +89,11 @@ impl Watch {
         let askers = self.askers();
         let mut snapshot = self.snapshot(false, &|task| !askers.contains(&task.id));
         snapshot.groups.retain(|group| !self.allows(group));
-        snapshot.totals.unknown = self.unseen();
         if let Some(error) = unseen_here(&self.detector.shared.recorder) {
             snapshot.health.recording = false;
             snapshot.health.problems = vec![error.to_string()];
         }
-        Leaks::new(self.owner.clone(), waited, snapshot)
+        Leaks::new(self.owner.clone(), waited, snapshot).with_unseen(self.unseen())
     }
 
     pub(super) fn nothing_left(&self) -> Leaks {
@@ -152,7 +152,9 @@ impl Watch {
     }
 
     fn allows(&self, group: &Group) -> bool {
-        group.allowed.is_some() || self.allowed.iter().any(|rule| rule.matches(group))
+        group.allowed.is_some()
+            || noise::known(group).is_some()
+            || self.allowed.iter().any(|rule| rule.matches(group))
     }
 
     fn covers(&self, task: &RawTask) -> bool {
