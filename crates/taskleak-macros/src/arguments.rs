@@ -33,7 +33,7 @@ impl Argument {
             Meta::NameValue(given) => Ok(&given.value),
             _ => {
                 let name = &self.name;
-                Err(self.error(&format!("`{name}` needs a value: `{name} = {allowed}`")))
+                Err(self.error(&format!("`{name}` needs a value; allowed: {allowed}")))
             }
         }
     }

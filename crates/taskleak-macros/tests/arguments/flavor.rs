@@ -1,0 +1,4 @@
+#[taskleak::test(flavor = "threaded")]
+async fn t() {}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[taskleak::test(on_failure = "always")]
+async fn t() {}
+
+fn main() {}

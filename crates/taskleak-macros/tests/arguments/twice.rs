@@ -1,0 +1,4 @@
+#[taskleak::test(settle = "1s", settle = "2s")]
+async fn t() {}
+
+fn main() {}

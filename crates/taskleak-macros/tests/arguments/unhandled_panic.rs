@@ -1,0 +1,4 @@
+#[taskleak::test(unhandled_panic = "abort")]
+async fn t() {}
+
+fn main() {}

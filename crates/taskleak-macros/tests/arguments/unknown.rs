@@ -1,0 +1,4 @@
+#[taskleak::test(flavour = "multi_thread")]
+async fn t() {}
+
+fn main() {}
