@@ -5,4 +5,5 @@ mod driver;
 mod failures;
 mod process;
 mod sample;
+mod subscribers;
 mod unended;
