@@ -2,8 +2,8 @@
 //!
 //! Rules, in their order:
 //! 1. Hidden wherever they stand: this detector, `tracing`, the standard library, tokio's runtime.
-//! 2. Hidden rootward of the poll of a task, and of where a thread's own function is called: what
-//!    belongs to the thread, or to the test harness.
+//! 2. Hidden rootward of the poll of a task, of the run of a test, and of where a thread's own
+//!    function is called: what belongs to the thread, or to the test harness.
 //! 3. Hidden at the leaf: every frame of a library that others wait or spawn through, up to the
 //!    first one that is not. Further rootward such frames are shown.
 //! 4. Never hidden: functions of any other crate, and frames without a symbol, unless they lie
@@ -16,7 +16,9 @@ use crate::name::{Name, Place};
 pub(crate) fn hidden(names: &[Name]) -> Vec<bool> {
     let root = names
         .iter()
-        .position(|name| is_task_root(&name.place) || is_short_backtrace(name))
+        .position(|name| {
+            is_task_root(&name.place) || is_run_of_test(&name.place) || is_short_backtrace(name)
+        })
         .unwrap_or(names.len());
     let start = names
         .iter()
@@ -69,6 +71,11 @@ pub(crate) fn is_task_root(place: &Place) -> bool {
             | "LocalNotified::run"
             | "UnownedTask::run"
     )
+}
+
+/// What `#[taskleak::test]` expands to is a function with a body; the test is within.
+fn is_run_of_test(place: &Place) -> bool {
+    place.below("taskleak::guard::test").is_some()
 }
 
 /// Crates whose functions run other people's futures, and whose primitives they wait on.
@@ -243,6 +250,10 @@ mod tests {
             .filter(|(_, shown)| *shown)
             .collect();
         assert_eq!(visible, [(&"shop::tests::it_works", true)]);
+        let body = "shop::tests::it_works::{async block}";
+        let run = "taskleak::guard::test::run";
+        let names = ["tokio::spawn", body, run, "shop::tests::it_works"];
+        assert_eq!(hidden(&names.map(named)), [true, false, true, true]);
         // A crate of that name may be the program's.
         assert_eq!(hidden(&[named("test::worker")]), [false]);
     }

@@ -205,7 +205,8 @@ impl Recorder {
         self.table.get(key)?.scope()
     }
 
-    /// Moves a task that this thread polls to another scope, which the caller holds for it.
+    /// Moves a task that this thread polls to another scope, which the caller holds for it; its hold
+    /// on the one before is released.
     #[cfg(feature = "test")]
     pub(crate) fn move_polled(&self, key: Key, scope: Option<ScopeId>) -> Option<Key> {
         let record = self.table.get(key)?;

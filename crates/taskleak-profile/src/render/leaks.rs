@@ -118,11 +118,9 @@ impl fmt::Display for Paragraph<'_> {
             self.stack(visible(arm.stack), width, f)?;
         }
         self.notes(f)?;
-        if visible(&self.group.created_by).next().is_some() {
-            writeln!(f, "  created by")?;
-            self.stack(visible(&self.group.created_by), width, f)?;
+        if !self.is_body() {
+            self.created(width, f)?;
         }
-        self.spawned_at(f)?;
         if frames.is_empty() && self.group.spawned_at.is_none() {
             writeln!(f, "  no stack of the program's own is known")?;
         }
@@ -131,6 +129,19 @@ impl fmt::Display for Paragraph<'_> {
 }
 
 impl Paragraph<'_> {
+    /// The body of a test, which whoever runs the test made.
+    fn is_body(&self) -> bool {
+        self.group.kind == Kind::BlockOn && !self.group.wait.is_empty()
+    }
+
+    fn created(&self, width: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if visible(&self.group.created_by).next().is_some() {
+            writeln!(f, "  created by")?;
+            self.stack(visible(&self.group.created_by), width, f)?;
+        }
+        self.spawned_at(f)
+    }
+
     fn summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let group = self.group;
         let s = if group.count == 1 { "" } else { "s" };
@@ -187,12 +198,9 @@ impl Paragraph<'_> {
                 f,
                 "the root future of a block_on, which does not show what it waits on, for {waited}"
             ),
+            // Such a waker is seen of the body of a test alone.
             (State::Waiting, Kind::BlockOn) => {
-                write!(
-                    f,
-                    "the root future of a block_on: {} for {waited}",
-                    Doing(group)
-                )
+                write!(f, "the test's own body: {} for {waited}", Doing(group))
             }
             (State::Waiting, _) if group.wait.contains(&Wait::Nothing) => {
                 let them = if is_one { "it" } else { "them" };
@@ -219,11 +227,6 @@ impl Paragraph<'_> {
         let Some(at) = &self.group.spawned_at else {
             return Ok(());
         };
-        let mut created_by = visible(&self.group.created_by);
-        // A root future is made by whoever runs the test.
-        if self.group.kind == Kind::BlockOn && created_by.next().is_some() {
-            return Ok(());
-        }
         if visible(&self.group.created_by).any(|frame| frame.line == Some(at.line)) {
             return Ok(());
         }
@@ -409,7 +412,12 @@ mod tests {
             name: String::new(),
             ..snapshot.groups[1].clone()
         };
-        snapshot.groups.push(root);
+        let body = Group {
+            kind: Kind::BlockOn,
+            count: 1,
+            ..snapshot.groups[1].clone()
+        };
+        snapshot.groups.extend([root, body]);
         let limit = Duration::from_secs(60);
         insta::assert_snapshot!(unended(&owner(), Unended::TimedOut { limit }, &snapshot));
     }

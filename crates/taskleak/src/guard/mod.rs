@@ -176,7 +176,8 @@ enum Place {
 }
 
 impl Place {
-    /// The place holds the scope on its own, so that it never leads to another one.
+    /// The place holds the scope on its own, so that it never leads to another one; a task that
+    /// belongs to it is such a place.
     fn put(recorder: &Recorder, scope: ScopeId) -> Place {
         scopes::hold(scope);
         let outer = recorder.scope_here();
@@ -200,9 +201,7 @@ impl Place {
                 let is_polled = polls::under_way(recorder.id()).any(|poll| poll.key == key);
                 if is_in && is_polled {
                     outer.inspect(|outer| scopes::hold(*outer));
-                    if recorder.move_polled(key, outer).is_some() {
-                        scopes::release(scope);
-                    }
+                    recorder.move_polled(key, outer);
                 }
             }
             Place::Here { outer } => {
@@ -230,5 +229,230 @@ fn owner_at(location: &Location<'_>) -> Owner {
         function: String::new(),
         file: location.file().to_owned(),
         form: Form::Guard,
+    }
+}
+
+#[cfg(all(test, not(taskleak_loom)))]
+mod tests {
+    use std::future::pending;
+    use std::sync::Barrier;
+    use std::thread;
+    use std::time::Duration;
+
+    use tokio::runtime::{Builder, Runtime};
+    use tokio::task::{LocalSet, yield_now};
+    use tracing::subscriber::NoSubscriber;
+
+    use super::*;
+
+    fn one_thread() -> Runtime {
+        Builder::new_current_thread().build().unwrap()
+    }
+
+    /// Spawns a task that spawns one that stays, and ends.
+    async fn leave_a_grandchild() {
+        let child = tokio::spawn(async {
+            tokio::spawn(pending::<()>());
+        });
+        child.await.unwrap();
+        yield_now().await;
+    }
+
+    #[test]
+    fn what_was_spawned_before_or_elsewhere_is_not_its() {
+        let runtime = one_thread();
+        let _in_force = Guard::new();
+        runtime.block_on(async {
+            tokio::spawn(pending::<()>());
+            let guard = Guard::new();
+            assert!(guard.leaks().is_empty());
+            leave_a_grandchild().await;
+            assert_eq!(guard.leaks().tasks(), 1);
+        });
+    }
+
+    #[test]
+    fn a_guard_covers_the_guards_within_it_and_no_more_once_it_is_gone() {
+        let runtime = one_thread();
+        let whole = Guard::new();
+        runtime.block_on(async {
+            let outer = Guard::new();
+            let inner = Guard::new();
+            leave_a_grandchild().await;
+            assert_eq!((outer.leaks().tasks(), inner.leaks().tasks()), (1, 1));
+            drop(inner);
+            leave_a_grandchild().await;
+            assert_eq!(outer.leaks().tasks(), 2);
+            drop(outer);
+            leave_a_grandchild().await;
+            assert_eq!(whole.leaks().tasks(), 3);
+        });
+        assert_eq!(whole.leaks().tasks(), 3, "the root has ended");
+    }
+
+    #[test]
+    fn guards_that_go_in_another_order_lose_nothing() {
+        let runtime = one_thread();
+        let whole = Guard::new();
+        runtime.block_on(async {
+            let first = Guard::new();
+            let second = Guard::new();
+            drop(first);
+            leave_a_grandchild().await;
+            assert_eq!(second.leaks().tasks(), 1);
+            drop(second);
+            leave_a_grandchild().await;
+            let third = Guard::new();
+            leave_a_grandchild().await;
+            assert_eq!((third.leaks().tasks(), whole.leaks().tasks()), (1, 3));
+        });
+    }
+
+    #[test]
+    fn a_guard_in_a_scope_is_within_it() {
+        let runtime = one_thread();
+        let whole = Guard::new();
+        let names = || -> Vec<String> {
+            let leaks = whole.leaks();
+            leaks.into_iter().map(|group| group.scope).collect()
+        };
+        runtime.block_on(crate::scope("request", async {
+            let guard = Guard::new();
+            leave_a_grandchild().await;
+            assert_eq!(guard.leaks().tasks(), 1);
+            // It goes on where it was after an await.
+            drop(guard);
+            leave_a_grandchild().await;
+        }));
+        assert_eq!(names(), ["request"]);
+        assert_eq!(whole.leaks().tasks(), 2);
+    }
+
+    #[test]
+    fn whoever_holds_or_asks_it_is_no_leak() {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let guard = Guard::new();
+            let asked = tokio::spawn(async move {
+                assert!(guard.leaks().is_empty());
+                guard.verify().await;
+            });
+            asked.await.unwrap();
+            // Dropped elsewhere: what this task spawns from now on is nobody's but the outer one's.
+            let next = Guard::new();
+            leave_a_grandchild().await;
+            assert_eq!(next.leaks().tasks(), 1);
+        });
+    }
+
+    #[test]
+    fn local_tasks_and_the_blocking_pool_are_covered() {
+        let runtime = one_thread();
+        let guard = Guard::new();
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let local = LocalSet::new();
+        local.block_on(&runtime, async {
+            tokio::task::spawn_local(pending::<()>());
+            let handle = tokio::runtime::Handle::current();
+            tokio::task::spawn_blocking(move || {
+                handle.spawn(pending::<()>());
+                let _dropped = stopped.recv();
+            });
+            while guard.leaks().tasks() < 3 {
+                yield_now().await;
+            }
+        });
+        drop(stop);
+    }
+
+    #[test]
+    fn tests_that_share_a_runtime_are_told_apart() {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .build()
+            .unwrap();
+        let together = Barrier::new(4);
+        thread::scope(|threads| {
+            for number in 0..4u64 {
+                let (runtime, together) = (&runtime, &together);
+                threads.spawn(move || {
+                    let guard = Guard::new();
+                    together.wait();
+                    for _ in 0..number {
+                        runtime.block_on(leave_a_grandchild());
+                    }
+                    together.wait();
+                    assert_eq!(guard.leaks().tasks(), number);
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn who_has_nothing_left_does_not_wait() {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let guard = Guard::builder().settle(Duration::from_secs(3600));
+            let guard = guard.start().unwrap();
+            let (end, ended) = tokio::sync::oneshot::channel::<()>();
+            tokio::spawn(ended);
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(20));
+                drop(end);
+            });
+            guard.verify().await;
+        });
+    }
+
+    #[test]
+    fn what_is_allowed_may_stay() {
+        let runtime = one_thread();
+        runtime.block_on(async {
+            let guard = Guard::builder().settle(Duration::from_secs(3600));
+            // Functions of this crate are never shown, so no rule goes by them.
+            let guard = guard.allow("spawned_at=guard/mod.rs").unwrap();
+            let guard = guard.start().unwrap();
+            leave_a_grandchild().await;
+            crate::daemon(|| tokio::spawn(pending::<()>()));
+            // They stay, and it is over before the hour is.
+            assert!(guard.settled().await.is_empty());
+        });
+        let error = Guard::builder().allow("functoin=x").unwrap_err();
+        assert!(error.to_string().starts_with("cannot allow: allow rule"));
+    }
+
+    #[test]
+    fn a_task_from_before_the_detector_can_not_be_guarded() {
+        let runtime = one_thread();
+        let before = runtime.spawn(async { Guard::builder().start().map(drop) });
+        let made = runtime.block_on(before).unwrap();
+        assert_eq!(made.unwrap_err().reason(), Reason::SpawnedBefore);
+    }
+
+    #[test]
+    fn what_is_spawned_under_another_subscriber_does_not_pass_unseen() {
+        let runtime = one_thread();
+        runtime.block_on(async {
+            let guard = Guard::new();
+            let other = tracing::subscriber::set_default(NoSubscriber::new());
+            leave_a_grandchild().await;
+            let page = guard.leaks().to_string();
+            assert!(
+                page.starts_with("it is not known whether tasks of"),
+                "{page}"
+            );
+            assert!(page.contains("`taskleak::recording`"), "{page}");
+            drop(other);
+            let recording = recording(NoSubscriber::new());
+            let _other = tracing::subscriber::set_default(recording);
+            leave_a_grandchild().await;
+            assert_eq!(guard.leaks().tasks(), 1);
+        });
     }
 }

@@ -7,7 +7,7 @@ use taskleak_profile::allow::Allow;
 use taskleak_profile::leaks::{Leaks, Owner};
 use taskleak_profile::noise;
 use taskleak_profile::raw::RawTask;
-use taskleak_profile::snapshot::{Group, Kind, Snapshot};
+use taskleak_profile::snapshot::{Group, Kind, Snapshot, State};
 use tokio::runtime::Handle;
 
 use super::settle::settled;
@@ -19,6 +19,10 @@ use crate::{Detector, polls, runtimes};
 /// Tasks that end by themselves have done so after this: only then is it looked whether those that
 /// are left are allowed, which reads debug info.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
+
+/// So many further looks are taken where a task is on the move, with as much time between.
+const LOOKS: u32 = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
 
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -70,7 +74,15 @@ impl Watch {
         if is_clean && unseen_here(&self.detector.shared.recorder).is_none() {
             return None;
         }
-        let leaks = self.leaks(self.settle);
+        let mut leaks = self.leaks(self.settle);
+        // A task that loops is best shown where it waits.
+        for _ in 0..LOOKS {
+            if !leaks.iter().any(is_moving) {
+                break;
+            }
+            settled(BETWEEN_LOOKS, || false).await;
+            leaks = self.leaks(self.settle);
+        }
         (!leaks.is_empty()).then_some(leaks)
     }
 
@@ -191,6 +203,10 @@ impl Watch {
         self.detector.shared.recorder.copy_tasks(note);
         alive.saturating_sub(seen)
     }
+}
+
+fn is_moving(group: &Group) -> bool {
+    matches!(group.state, State::Running | State::Runnable)
 }
 
 impl Drop for Watch {
