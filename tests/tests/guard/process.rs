@@ -245,7 +245,11 @@ impl Nextest {
             .args(arguments)
             .current_dir(&self.root)
             .env("NEXTEST_EXPERIMENTAL_LIBTEST_JSON", "1");
-        Run::new(ended(command), read_nextest)
+        Run {
+            // It tells people the same on standard error.
+            stdout: String::new(),
+            ..Run::new(ended(command), read_nextest)
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use tokio::sync::oneshot;
 use tracing::info;
 
-use crate::process::{alone, alone_with};
+use crate::process::{alone, alone_with, libtest};
 
 /// Leaks a task, and logs in it and beside it.
 async fn log_and_leak() {
@@ -15,6 +15,10 @@ async fn log_and_leak() {
 
 async fn log_and_wait() {
     info!("logged by a task");
+    wait_for_ever().await;
+}
+
+async fn wait_for_ever() {
     let (_sender, receiver) = oneshot::channel::<()>();
     assert!(receiver.await.is_ok());
 }
@@ -183,6 +187,49 @@ fn a_leak_under_another_subscriber_does_not_pass() {
         let run = alone(&format!("subscribers::set_default::{test}"));
         run.fails();
     }
+}
+
+mod unseen {
+    use std::thread;
+    use std::time::Duration;
+
+    use tokio::runtime::{Builder, Handle};
+    use tokio::time::sleep;
+
+    use super::wait_for_ever;
+
+    /// A thread of its own has no subscriber.
+    #[ignore = "subscribers.rs runs it"]
+    #[taskleak::test(settle = "100ms")]
+    async fn leaky() {
+        let runtime = Handle::current();
+        let spawns = thread::spawn(move || drop(runtime.spawn(wait_for_ever())));
+        spawns.join().expect("it spawns");
+    }
+
+    /// Beside it, the detector knows a task of which it does not know the runtime.
+    #[ignore = "subscribers.rs runs it"]
+    #[taskleak::test]
+    async fn clean_with_a_task_that_is_not_polled() {
+        let runtime = Builder::new_current_thread().build();
+        let runtime = runtime.expect("a runtime can be built");
+        runtime.spawn(async {});
+        sleep(Duration::from_millis(500)).await;
+        runtime.shutdown_background();
+    }
+}
+
+#[test]
+fn a_leak_that_is_not_seen_does_not_pass() {
+    let run = libtest("subscribers::unseen::", &["--test-threads=2"]);
+    let passed = |test: &str| run.outcomes[&format!("subscribers::unseen::{test}")].passed;
+    assert!(
+        passed("clean_with_a_task_that_is_not_polled"),
+        "{}",
+        run.whole()
+    );
+    assert!(!passed("leaky"), "{}", run.whole());
+    run.tells(&["1 task that subscribers::unseen::leaky started is still alive"]);
 }
 
 /// Each of these tests logs; those that leak fail for it.
