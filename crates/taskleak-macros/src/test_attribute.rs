@@ -42,14 +42,14 @@ fn try_to_expand(arguments: TokenStream, item: TokenStream) -> syn::Result<Token
     };
     let test = arguments.test(&sync.ident);
     let builder = arguments.builder();
-    let call = quote_spanned!(at=> #run(&TEST, #builder, body));
+    // No name of its own but `body`, which the test's body does not see.
+    let call = quote_spanned!(at=> #run(&#test, #builder, body));
     let (attributes, visibility, body) = (&function.attrs, &function.vis, &function.block);
     // Behind a pointer, so that the code that runs it is compiled once for each type of output.
     Ok(quote! {
         #(#attributes)*
         #[::core::prelude::v1::test]
         #visibility #sync {
-            const TEST: ::taskleak::__test::Test = #test;
             let body = ::core::pin::pin!(async #body);
             let body: ::core::pin::Pin<&mut dyn ::core::future::Future<Output = #output>> = body;
             #call

@@ -533,3 +533,58 @@ fn a_task_that_parks_for_good_is_suspect_at_most() {
         });
     });
 }
+
+/// Waits on what no time is too long for.
+async fn reads_for_ever(from: tokio::io::DuplexStream) {
+    let mut from = from;
+    let _nothing_comes = tokio::io::AsyncReadExt::read_u8(&mut from).await;
+}
+
+#[test]
+fn what_outlives_its_scope_is_told_whatever_it_waits_on() {
+    alone(
+        "verdicts::what_outlives_its_scope_is_told_whatever_it_waits_on",
+        || {
+            let (detector, told) = installed(quick());
+            let runtime = runtime(&detector);
+            let (kept, read) = tokio::io::duplex(1);
+            let request = taskleak::scope("request", async move {
+                // A grandchild, of a child that ends with the request.
+                let child = tokio::spawn(async { drop(tokio::spawn(reads_for_ever(read))) });
+                child.await.expect("it does not panic");
+            });
+            let (its_end, ended) = oneshot::channel::<()>();
+            let (also_kept, also_read) = tokio::io::duplex(1);
+            let running = runtime.spawn(taskleak::scope("stream", async move {
+                drop(tokio::spawn(reads_for_ever(also_read)));
+                let _told = ended.await;
+            }));
+            runtime.block_on(request);
+            let report = told_of(&told, "reads_for_ever", "suspect");
+            assert_eq!(report.group.scope, "request");
+            let fact = evidence(&report.group, "outlived");
+            let ended = "it is alive though its scope \"request\" ended ";
+            assert!(fact.contains(ended), "{fact}");
+            let snapshot = detector.snapshot();
+            let of_stream: Vec<_> = snapshot
+                .groups
+                .iter()
+                .filter(|group| group.scope == "stream")
+                .map(|group| {
+                    let function = group.waiting_in();
+                    let (_, name) = function.rsplit_once("::").expect("a path");
+                    (name.to_owned(), level_of(group), group.outlived_ms)
+                })
+                .collect();
+            assert_eq!(of_stream, [("reads_for_ever".into(), "", None)], "it runs");
+            drop((kept, also_kept, its_end));
+            runtime.block_on(running).expect("it does not panic");
+            told_when(&told, Change::Gone);
+        },
+    );
+}
+
+#[track_caller]
+fn told_when(told: &Told, change: Change) {
+    until(|| lock(told).iter().any(|report| report.change == change));
+}

@@ -79,6 +79,8 @@ use crate::{health, polls};
 ///   guard was made), what is spawned there is not seen. If that is so where the guard is asked, it
 ///   says so.
 /// - tokio drops the tasks of a runtime with it: ask before.
+/// - From the first guard of a process on, a SIGTERM that another process sends has the tasks of all
+///   guards told on standard error; then it ends the process, also where the program handles it.
 #[must_use = "a guard that is not asked finds nothing"]
 #[derive(Debug)]
 pub struct Guard {
@@ -148,10 +150,14 @@ impl Guard {
 
     fn start(watch: Watch) -> Result<Guard, NotRecording> {
         let recorder = &watch.detector.shared.recorder;
-        if polls::innermost(recorder.id()).is_none() && tokio::task::try_id().is_some() {
-            return Err(Reason::SpawnedBefore.into());
-        }
-        let place = watch.scope().map(|scope| Place::put(recorder, scope));
+        let is_unknown = || polls::innermost(recorder.id()).is_none();
+        let place = match watch.scope() {
+            Some(_) if tokio::task::try_id().is_some() && is_unknown() => {
+                return Err(Reason::SpawnedBefore.into());
+            }
+            Some(scope) => Some(Place::put(recorder, scope)),
+            None => None,
+        };
         let watch = Arc::new(watch);
         running::note(&watch);
         Ok(Guard { watch, place })

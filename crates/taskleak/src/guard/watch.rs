@@ -75,9 +75,9 @@ impl Watch {
             return None;
         }
         let mut leaks = self.leaks(self.settle);
-        // A task that loops is best shown where it waits.
+        // A task that loops is best shown where it waits, and one that ends this moment not at all.
         for _ in 0..LOOKS {
-            if !leaks.iter().any(is_moving) {
+            if !leaks.iter().any(is_moving) && self.unseen() == 0 {
                 break;
             }
             settled(BETWEEN_LOOKS, || false).await;
@@ -189,8 +189,9 @@ impl Watch {
         let Some(runtime) = &self.runtime else {
             return 0;
         };
-        let alive = runtime.metrics().num_alive_tasks() as u64;
-        if alive == 0 {
+        let alive = || runtime.metrics().num_alive_tasks() as u64;
+        let before = alive();
+        if before == 0 {
             return 0;
         }
         let id = runtimes::intern(runtime);
@@ -201,7 +202,8 @@ impl Watch {
             seen += u64::from(is_its && task.kind == Kind::Task);
         };
         self.detector.shared.recorder.copy_tasks(note);
-        alive.saturating_sub(seen)
+        // Whoever came or went meanwhile is not in both.
+        before.min(alive()).saturating_sub(seen)
     }
 }
 
