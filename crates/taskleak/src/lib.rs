@@ -29,6 +29,8 @@
 //!   `tracing` events of the target `taskleak`, and to [`Builder::on_verdict`].
 //!   [`taskleak_profile::verdict`] has its rules and their limits; [`Builder::allow`] and
 //!   [`daemon`] silence it on purpose.
+//! - [`scope`] names a request or a job; tasks that outlive it are shown as such, and are evidence.
+//! - `#[taskleak::test]` and `Guard` (feature `test`) fail tests that leave tasks behind.
 //! - `Builder::console` (feature `console`) runs tokio-console's server beside it.
 //!
 //! # What it can't see
