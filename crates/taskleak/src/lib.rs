@@ -74,6 +74,7 @@ mod runtime;
 mod runtimes;
 mod scope;
 mod scopes;
+mod slots;
 mod subscriber;
 mod sweep;
 mod sync;

@@ -14,11 +14,12 @@
 
 use std::iter;
 use std::num::NonZeroU32;
+use std::sync::LazyLock;
 use std::sync::atomic::AtomicU64 as Counter;
-use std::sync::{LazyLock, OnceLock};
 use std::time::Instant;
 
 use crate::free_list::FreeList;
+use crate::slots::Slots;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// With chunks of 1,024 scopes of 32 bytes: 1,048,576 at once, 32 MiB.
@@ -125,10 +126,8 @@ fn now_ms() -> u64 {
 }
 
 struct Scopes {
-    chunks: Box<[OnceLock<Box<[Slot]>>]>,
+    slots: Slots<Slot, CHUNK, MAX_CHUNKS>,
     free: FreeList,
-    /// The slots from here on were never used.
-    fresh: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -170,16 +169,18 @@ impl Slot {
 impl Scopes {
     fn new() -> Scopes {
         Scopes {
-            chunks: (0..MAX_CHUNKS).map(|_| OnceLock::new()).collect(),
+            slots: Slots::new(),
             free: FreeList::new(),
-            fresh: AtomicU32::new(0),
         }
     }
 
     fn open(&self, name: u32, parent: Option<ScopeId>, opener: Opener) -> Option<ScopeId> {
-        let link = |slot| self.at(slot).map(|slot| &slot.link);
-        let number = self.free.pop(link).or_else(|| self.take_fresh())?;
-        let slot = self.at(number)?;
+        let link = |slot| self.slots.get(slot).map(|slot| &slot.link);
+        let number = self
+            .free
+            .pop(link)
+            .or_else(|| self.slots.take(Slot::vacant))?;
+        let slot = self.slots.get(number)?;
         if let Some(parent) = parent {
             self.hold(parent);
         }
@@ -243,7 +244,7 @@ impl Scopes {
     fn up(&self, scope: ScopeId) -> impl Iterator<Item = ScopeId> {
         let up = iter::successors(Some(scope), |scope| self.slot(*scope)?.parent());
         // Slots that change hands under a reader could make a ring.
-        up.take(self.fresh.load(Ordering::Acquire) as usize)
+        up.take(self.slots.used())
     }
 
     fn let_through(&self, scope: ScopeId) -> Option<ScopeId> {
@@ -258,32 +259,7 @@ impl Scopes {
     }
 
     fn slot(&self, scope: ScopeId) -> Option<&Slot> {
-        self.at(scope.get() - 1)
-    }
-
-    fn at(&self, slot: u32) -> Option<&Slot> {
-        let slot = slot as usize;
-        self.chunks.get(slot / CHUNK)?.get()?.get(slot % CHUNK)
-    }
-
-    fn take_fresh(&self) -> Option<u32> {
-        let mut slot = self.fresh.load(Ordering::Relaxed);
-        loop {
-            let chunk = self.chunks.get(slot as usize / CHUNK)?;
-            // As in `table.rs`: before the count, and nobody waits for an allocation.
-            if chunk.get().is_none() {
-                let _lost = chunk.set((0..CHUNK).map(|_| Slot::vacant()).collect());
-            }
-            match self.fresh.compare_exchange_weak(
-                slot,
-                slot + 1,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return Some(slot),
-                Err(now) => slot = now,
-            }
-        }
+        self.slots.get(scope.get() - 1)
     }
 }
 

@@ -9,14 +9,12 @@
 //!    is never larger than the most tasks that were alive at once.
 //! 3. A slot whose generations are used up is not given back (see `key.rs`).
 
-use std::sync::OnceLock;
-
 use crate::free_list::FreeList;
 use crate::key::{Key, MAX_GENERATION};
 use crate::record::{Birth, Copied, Ended, Record, Tick};
 #[cfg(test)]
 use crate::scopes::ScopeId;
-use crate::sync::{AtomicU32, Ordering};
+use crate::slots::Slots;
 
 #[cfg(not(taskleak_loom))]
 const CHUNK: usize = 4096;
@@ -34,8 +32,6 @@ const FREE_LISTS: usize = 8;
 #[cfg(taskleak_loom)]
 const FREE_LISTS: usize = 1;
 
-type Chunk = Box<[Record]>;
-
 /// What has become of a task.
 pub(crate) enum Fate {
     Alive(Box<Copied>),
@@ -44,24 +40,23 @@ pub(crate) enum Fate {
 }
 
 pub(crate) struct Table {
-    chunks: Box<[OnceLock<Chunk>]>,
+    slots: Slots<Record, CHUNK, MAX_CHUNKS>,
     free: [FreeList; FREE_LISTS],
-    /// The slots from here on were never used.
-    fresh: AtomicU32,
 }
 
 impl Table {
     pub(crate) fn new() -> Table {
         Table {
-            chunks: (0..MAX_CHUNKS).map(|_| OnceLock::new()).collect(),
+            slots: Slots::new(),
             free: std::array::from_fn(|_| FreeList::new()),
-            fresh: AtomicU32::new(0),
         }
     }
 
     /// Takes a slot for a new task; `None` if the table is full. `hint` chooses a free list.
     pub(crate) fn start(&self, hint: usize, birth: &Birth, now: Tick) -> Option<Key> {
-        let slot = self.reuse(hint).or_else(|| self.take_fresh())?;
+        let slot = self
+            .reuse(hint)
+            .or_else(|| self.slots.take(Record::vacant))?;
         let record = self.record(slot)?;
         let key = match record.last_key() {
             Some(last) => Key::new(slot, last.generation() + 1),
@@ -100,8 +95,7 @@ impl Table {
 
     /// The record of a slot, whoever has it.
     pub(crate) fn record(&self, slot: u32) -> Option<&Record> {
-        let slot = slot as usize;
-        self.chunks.get(slot / CHUNK)?.get()?.get(slot % CHUNK)
+        self.slots.get(slot)
     }
 
     /// Every record that was ever used, task or no task, by slot.
@@ -111,42 +105,12 @@ impl Table {
 
     /// The same in pieces.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = &[Record]> {
-        let used = self.fresh.load(Ordering::Acquire) as usize;
-        let chunks = self.chunks.iter().map_while(OnceLock::get).enumerate();
-        chunks.map_while(move |(number, chunk)| {
-            let left = used.checked_sub(number * CHUNK).filter(|left| *left > 0)?;
-            Some(&chunk[..left.min(CHUNK)])
-        })
+        self.slots.chunks()
     }
 
     fn reuse(&self, hint: usize) -> Option<u32> {
         let link = |slot| self.record(slot).map(Record::link);
         (0..FREE_LISTS).find_map(|n| self.free[(hint + n) % FREE_LISTS].pop(link))
-    }
-
-    fn take_fresh(&self) -> Option<u32> {
-        let mut slot = self.fresh.load(Ordering::Relaxed);
-        loop {
-            let index = slot as usize / CHUNK;
-            if index >= MAX_CHUNKS {
-                return None;
-            }
-            // Before the count, so that a walk finds every slot that is counted. Whoever loses
-            // the race to set the chunk drops its own; nobody waits for an allocation.
-            if self.chunks[index].get().is_none() {
-                let chunk = (0..CHUNK).map(|_| Record::vacant()).collect();
-                let _lost = self.chunks[index].set(chunk);
-            }
-            match self.fresh.compare_exchange_weak(
-                slot,
-                slot + 1,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return Some(slot),
-                Err(now) => slot = now,
-            }
-        }
     }
 }
 
