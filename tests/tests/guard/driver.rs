@@ -2,7 +2,7 @@
 //! its own tasks, and no other does.
 //!
 //! ```text
-//! cargo test --release -p taskleak-tests --test guard -- driver --nocapture
+//! cargo test -p taskleak-tests --test guard -- driver --nocapture
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,11 +13,7 @@ use std::time::Instant;
 
 use crate::process::{Nextest, Outcome, Run, libtest};
 
-/// In a debug build a process reads its debug info several times slower, and most of those that
-/// run here must.
-const IS_SLOW: bool = cfg!(debug_assertions);
-const RUNS: usize = if IS_SLOW { 40 } else { 200 };
-const RUNS_OF_NEXTEST: usize = if IS_SLOW { 8 } else { 200 };
+const RUNS: usize = 200;
 const RUNS_IN_TURN: usize = 3;
 /// Tests that leak wait for most of their time; those that don't must end in the second that they
 /// are given, on a machine that has no processor to spare.
@@ -38,7 +34,7 @@ fn under_libtest_in_turn() {
 #[test]
 fn under_nextest() {
     let nextest = Nextest::new();
-    repeat("nextest", RUNS_OF_NEXTEST, || {
+    repeat("nextest", RUNS, || {
         nextest.run(SAMPLE, &["--test-threads=64"])
     });
 }
@@ -52,6 +48,8 @@ struct Leak {
     module: &'static str,
     /// The groups of its page.
     groups: &'static [Group],
+    /// How long its tasks are given to end.
+    settle: &'static str,
 }
 
 /// Tasks, what they wait on, and in which function of the module. Those on a timer may be on the
@@ -63,6 +61,7 @@ const fn leak(test: &'static str, module: &'static str, groups: &'static [Group]
         test,
         module,
         groups,
+        settle: "1s",
     }
 }
 
@@ -81,7 +80,7 @@ const LEAKS: [Leak; 15] = [
     leak("guard_across_send", "journal", &[(1, "chan send", "append_locked"), (2, "mutex lock", "append_locked")]),
     leak("join_set_stuck", "crew", &[(1, "join", "wait_for_all"), (1, "chan receive", "keep_watch")]),
     leak("tracker_unclosed", "uploads", &[(1, "notify", "wait_for_uploads")]),
-    leak("looping_timer", "heartbeat", &[(1, "sleep", "beat")]),
+    Leak { settle: "200ms", ..leak("looping_timer", "heartbeat", &[(1, "sleep", "beat")]) },
     leak("detached_retry", "outbox", &[(1, "sleep", "retry_for_ever")]),
 ];
 
@@ -122,6 +121,7 @@ impl Leak {
             test,
             module,
             groups,
+            settle,
         } = self;
         let Some(page) = page(&outcome.told) else {
             return vec!["no page".to_owned()];
@@ -130,7 +130,7 @@ impl Leak {
         let tasks = tasks(groups.iter().map(|group| group.0).sum());
         let is = if tasks == "1 task" { "is" } else { "are" };
         let first =
-            format!("{tasks} that {SAMPLE}{test} started {is} still alive 1s after its end");
+            format!("{tasks} that {SAMPLE}{test} started {is} still alive {settle} after its end");
         if page.lines().next() != Some(&first) {
             wrong.push(format!("begins with {:?}", page.lines().next()));
         }
