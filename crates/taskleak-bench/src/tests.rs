@@ -48,7 +48,7 @@ fn plain(flavor: Flavor, body: Body) -> Duration {
 
 fn guarded(flavor: Flavor, body: Body) -> Duration {
     let start = Instant::now();
-    run(&TEST, &mut builder(flavor), pin!(body.run()));
+    run(&TEST, &mut builder(flavor), pin!(Some(body.run())));
     start.elapsed()
 }
 

@@ -45,13 +45,18 @@ fn try_to_expand(arguments: TokenStream, item: TokenStream) -> syn::Result<Token
     // No name of its own but `body`, which the test's body does not see.
     let call = quote_spanned!(at=> #run(&#test, #builder, body));
     let (attributes, visibility, body) = (&function.attrs, &function.vis, &function.block);
-    // Behind a pointer, so that the code that runs it is compiled once for each type of output.
+    // Behind a pointer, so that the code that runs it is compiled once for each type of output; in
+    // an option, so that it can be dropped before that code is over.
     Ok(quote! {
         #(#attributes)*
         #[::core::prelude::v1::test]
         #visibility #sync {
-            let body = ::core::pin::pin!(async #body);
-            let body: ::core::pin::Pin<&mut dyn ::core::future::Future<Output = #output>> = body;
+            let body = ::core::pin::pin!(::core::option::Option::Some({
+                // Tells the compiler the type, so that `?` in the body infers.
+                fn typed<F: ::core::future::Future<Output = #output>>(body: F) -> F { body }
+                typed(async #body)
+            }));
+            let body: ::core::pin::Pin<&mut dyn ::taskleak::__test::Body<#output>> = body;
             #call
         }
     })

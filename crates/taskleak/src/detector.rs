@@ -99,7 +99,7 @@ impl Detector {
     ) -> Snapshot {
         let scope = Scope {
             keep_tasks,
-            within: None,
+            whose: None,
             admits: &|task, _| admits(task),
         };
         reporter::snapshot(&self.shared, &scope)

@@ -90,6 +90,8 @@ pub enum Reason {
     SpawnedBefore,
     /// Too many scopes are open, or were outlived by tasks.
     TooManyScopes,
+    /// The tasks of the process are looked at when it exits already.
+    WatchedAtExit,
     /// The check itself failed: no thread or no runtime could be made for it.
     NotChecked,
 }
@@ -131,6 +133,9 @@ impl fmt::Display for Reason {
             Reason::TooManyScopes => {
                 "there is no room for a further scope: more than a million are open, or have \
                  tasks that outlived them"
+            }
+            Reason::WatchedAtExit => {
+                "`GuardBuilder::at_exit` was called before; it takes one set of options"
             }
             Reason::NotChecked => "the check of it could not run (no thread or runtime for it)",
         })

@@ -36,7 +36,12 @@
 //! 8. The word of a task that has ended keeps the tick of that in `since`, until the next task.
 //! 9. The link is the free list's while the slot is free, and the scope of the task while a task
 //!    has it. Only the spawner and the thread that polls the task write a scope, never after
-//!    the end.
+//!    the end. The free list writes it by a release store, after the word says that the task has
+//!    ended: a reader that took a link for a scope sees that when it looks again.
+//! 10. tokio polls only what was woken. So a poll without a wake (UNWOKEN) that is not the drop of
+//!     the future was woken where nobody told of it: by a thread under another subscriber. Most
+//!     wakes use their waker up, so one is counted off when that poll returns, and from then on it
+//!     is doubtful which of the task's wakers are alive (DOUBTFUL).
 
 use taskleak_stack::StackId;
 
@@ -114,6 +119,8 @@ pub(crate) enum Exited {
     /// The span is none of the recorder's.
     NotOurs,
     Polled,
+    /// It was woken unseen (rule 10), or its future was dropped and left a waker behind.
+    PolledUnwoken,
     /// The future was dropped, so the task has ended (rule 6).
     Dropped,
 }
@@ -163,6 +170,8 @@ pub(crate) struct Copied {
     pub(crate) runtime: u32,
     /// Its wakers are watched by this crate, not told of by tokio.
     pub(crate) watched: bool,
+    /// It was woken unseen (rule 10).
+    pub(crate) doubtful: bool,
     pub(crate) waits: Waits,
     pub(crate) lost: Option<Lost>,
     /// Some of its wakers were cloned unseen, so it may have more than are counted.
@@ -218,7 +227,7 @@ pub(crate) struct Record {
     busy_ticks: AtomicU32,
     spawned: AtomicU32,
     /// Kind in the low 2 bits, then whether it is a daemon, whether its wakers are watched by this
-    /// crate (`root.rs`), and the runtime's id above.
+    /// crate (`root.rs`), rule 10, and the runtime's id above.
     runtime_kind: AtomicU32,
     /// The capture budget: a tick's low 28 bits, and the unwindings in it.
     budget: AtomicU32,
@@ -241,7 +250,9 @@ pub(crate) struct Record {
 const KIND_MASK: u32 = 0b11;
 const DAEMON: u32 = 0b100;
 const WATCHED: u32 = 0b1000;
-const RUNTIME_SHIFT: u32 = 4;
+const DOUBTFUL: u32 = 0b1_0000;
+const RUNTIME_SHIFT: u32 = 5;
+const NOT_RUNTIME: u32 = (1 << RUNTIME_SHIFT) - 1;
 const LOST_GENERATION_MASK: u32 = 0xfff;
 /// In place of the id of a stack: wakers were cloned unseen.
 const UNSEEN: u32 = 0xf_ffff;
@@ -320,6 +331,8 @@ impl Record {
 
     /// Moves the task to another scope. The caller spawns or polls the task.
     pub(crate) fn set_scope(&self, scope: Option<ScopeId>) {
+        // The facts of the scope before are read before this is (`is_still_in_scope`).
+        fence(Ordering::Release);
         self.link
             .store(scope.map_or(0, ScopeId::get), Ordering::Relaxed);
     }
@@ -358,11 +371,28 @@ impl Record {
                 .store(busy.wrapping_add(poll), Ordering::Relaxed);
             // The wakers of a `block_on` are not seen.
             let unwoken = before & (UNWOKEN | NOTIFIED) == UNWOKEN;
-            if unwoken && wakers(before) == 0 && self.kind() != TaskKind::BlockOn {
-                return Exited::Dropped;
+            if unwoken && self.kind() != TaskKind::BlockOn {
+                if wakers(before) == 0 && !self.is_doubtful() {
+                    return Exited::Dropped;
+                }
+                self.forget_waker(key);
+                return Exited::PolledUnwoken;
             }
         }
         Exited::Polled
+    }
+
+    fn is_doubtful(&self) -> bool {
+        self.runtime_kind.load(Ordering::Relaxed) & DOUBTFUL != 0
+    }
+
+    /// One was used up where nobody told of it (rule 10). The caller polled the task.
+    #[cold]
+    fn forget_waker(&self, key: Key) {
+        let _gone = self.update(key, |word| can_lose_waker(word).then(|| word - ONE_WAKER));
+        let others = self.runtime_kind.load(Ordering::Relaxed);
+        self.runtime_kind
+            .store(others | DOUBTFUL, Ordering::Relaxed);
     }
 
     /// A waker was cloned, on any thread.
@@ -464,7 +494,7 @@ impl Record {
 
     /// Notes the runtime. The caller polls the task.
     pub(crate) fn set_runtime(&self, runtime: u32) {
-        let others = self.runtime_kind.load(Ordering::Relaxed) & (KIND_MASK | DAEMON | WATCHED);
+        let others = self.runtime_kind.load(Ordering::Relaxed) & NOT_RUNTIME;
         self.runtime_kind
             .store(runtime << RUNTIME_SHIFT | others, Ordering::Relaxed);
     }
@@ -586,6 +616,7 @@ impl Record {
             busy_ticks: self.busy_ticks.load(Ordering::Relaxed),
             runtime: runtime_kind >> RUNTIME_SHIFT,
             watched: runtime_kind & WATCHED != 0,
+            doubtful: runtime_kind & DOUBTFUL != 0,
             waits,
             lost,
             unseen_wakers: self
@@ -857,13 +888,26 @@ mod tests {
     #[test]
     fn an_enter_without_a_wake_drops_the_future() {
         let record = parked(&[&[1]]);
-        record.enter(key(), 3);
-        assert_eq!(record.exit(key(), 3), Exited::Polled, "a waker is left");
         assert_eq!(record.wake(key(), 3), Dropped::Counted);
         record.enter(key(), 4);
         assert_eq!(record.exit(key(), 4), Exited::Polled, "it was woken");
         record.enter(key(), 5);
         assert_eq!(record.exit(key(), 5), Exited::Dropped);
+    }
+
+    #[test]
+    fn a_wake_that_nobody_told_of_leaves_doubt() {
+        let record = parked(&[&[1]]);
+        record.enter(key(), 3);
+        assert_eq!(record.exit(key(), 3), Exited::PolledUnwoken);
+        let copied = record.read().unwrap();
+        assert_eq!((copied.wakers, copied.doubtful), (0, true));
+        // It may have kept a waker that was woken by reference, so this is no proof of its end.
+        record.enter(key(), 4);
+        assert_eq!(record.exit(key(), 4), Exited::PolledUnwoken);
+        assert!(record.end(key(), 5).is_some());
+        record.start(Key::new(3, 8), &birth(), 6);
+        assert!(!record.read().unwrap().doubtful);
     }
 
     #[test]

@@ -50,6 +50,15 @@ pub(crate) const SAW_SPAWN: u8 = 1;
 pub(crate) const SAW_POLL: u8 = 2;
 pub(crate) const SAW_WAKER: u8 = 4;
 
+/// Whose tasks are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Whose {
+    /// Those that belong to this scope, or to one within it.
+    pub(crate) scope: ScopeId,
+    /// And those that run on this runtime.
+    pub(crate) runtime: Option<u32>,
+}
+
 /// What was left out, and why.
 #[derive(Debug, Default)]
 pub(crate) struct Losses {
@@ -139,7 +148,7 @@ impl Recorder {
             future_bytes: fields.future_bytes,
         };
         // Before another thread can see the task, and end it.
-        birth.scope.inspect(|scope| scopes::hold(*scope));
+        birth.scope.inspect(|scope| scopes::hold_for_task(*scope));
         let Some(key) = self.table.start(polls::ordinal(), &birth, self.clock.now()) else {
             birth.scope.inspect(|scope| scopes::release(*scope));
             count(&self.losses.tasks);
@@ -296,20 +305,46 @@ impl Recorder {
         spawned
     }
 
-    /// Copies the live tasks of a scope and of those within it.
-    pub(crate) fn copy_tasks_within(&self, outer: ScopeId, mut each: impl FnMut(&RawTask)) {
+    /// How many tasks were recorded since the start.
+    #[cfg(feature = "test")]
+    pub(crate) fn spawned(&self) -> u64 {
+        let keys = self.table.records().filter_map(Record::last_key);
+        keys.map(|key| u64::from(key.generation()) + 1).sum()
+    }
+
+    /// Copies the live tasks of somebody.
+    pub(crate) fn copy_tasks_of(&self, whose: Whose, mut each: impl FnMut(&RawTask)) {
         let now = self.clock.publish();
-        let is_within = |scope| scopes::is_within(scope, outer);
+        let is_within = |scope| scopes::is_within(scope, whose.scope);
+        let runs_there = |runtime| whose.runtime == Some(runtime);
         for record in self.table.records() {
             // Most are not; those that are get a closer look.
-            if !record.scope().is_some_and(is_within) {
+            if !record.scope().is_some_and(is_within) && !runs_there(record.runtime()) {
                 continue;
             }
             let look = |scope| (is_within(scope), scopes::facts(scope));
-            if let Some((copied, Some((true, facts)))) = read(record, look) {
-                each(&raw(&copied, facts, now));
+            if let Some((copied, found)) = read(record, look) {
+                let (is_within, facts) = found.unwrap_or_default();
+                if is_within || runs_there(copied.runtime) {
+                    each(&raw(&copied, facts, now));
+                }
             }
         }
+    }
+
+    /// Tokio's ids of the root futures that are alive and above a task: whose thread waits for it.
+    #[cfg(feature = "test")]
+    pub(crate) fn roots_above(&self, key: Key) -> Vec<u64> {
+        let mut roots = Vec::new();
+        let mut above = self.table.get(key).and_then(Record::read);
+        for _ in 0..MAX_ANCESTORS {
+            let Some(child) = above else { break };
+            let parent = child.birth.parent_key;
+            above = parent.and_then(|parent| self.table.get(parent)?.read());
+            let is_root = |parent: &&Copied| parent.birth.kind == TaskKind::BlockOn;
+            roots.extend(above.iter().filter(is_root).map(|root| root.birth.task_id));
+        }
+        roots
     }
 
     /// Every record that was ever used, by slot, in pieces.
@@ -484,7 +519,8 @@ fn raw(copied: &Copied, scope: Option<Facts>, now: Tick) -> RawTask {
         wakers: (observable && !may_have_more).then_some(copied.wakers),
         wakers_explained: 0,
         // Of a lost task they are those that it had, gone or not.
-        waits_guessed: copied.lost.is_none() && copied.waits.iter().any(|wait| wait.doubtful),
+        waits_guessed: copied.lost.is_none()
+            && (copied.doubtful || copied.waits.iter().any(|wait| wait.doubtful)),
         name: birth.name,
         spawned_at: birth.location,
         runtime: copied.runtime,

@@ -23,8 +23,8 @@ use taskleak_stack::{Missed, StackId, Symbolizer};
 use crate::detector::Shared;
 use crate::error::NotRecording;
 use crate::polls::{self, Owner};
-use crate::recorder::Losses;
-use crate::scopes::{self, ScopeId};
+use crate::recorder::{Losses, Whose};
+use crate::scopes;
 use crate::{health, runtimes, tokio_trace};
 
 /// Resolved stacks that are kept; past it all are dropped and made again.
@@ -34,8 +34,8 @@ const MAX_RESOLVED: usize = 1 << 14;
 pub(crate) struct Scope<'a> {
     /// Lists every task by itself as well.
     pub(crate) keep_tasks: bool,
-    /// Those alone that belong to this scope, or to one within it.
-    pub(crate) within: Option<ScopeId>,
+    /// Somebody's alone.
+    pub(crate) whose: Option<Whose>,
     pub(crate) admits: &'a (dyn Fn(&RawTask, &Findings) -> bool + Sync),
 }
 
@@ -92,11 +92,11 @@ fn take(shared: &Shared, scope: &Scope<'_>, not_recording: Option<NotRecording>)
             grouper.push(task);
         }
     };
-    // How many were spawned in a scope, or unseen, is not counted.
-    let spawned = match scope.within {
+    // How many of somebody's were spawned, or unseen, is not counted.
+    let spawned = match scope.whose {
         None => Some(recorder.copy_tasks(take)),
-        Some(outer) => {
-            recorder.copy_tasks_within(outer, take);
+        Some(whose) => {
+            recorder.copy_tasks_of(whose, take);
             None
         }
     };

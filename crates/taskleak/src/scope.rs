@@ -35,8 +35,8 @@ use crate::{in_force, polls, tokio_trace};
 pub fn scope<F: Future>(name: &'static str, future: F) -> Scope<F> {
     Scope {
         name,
-        opened: Opened::NotYet,
         future,
+        opened: Opened::NotYet,
     }
 }
 
@@ -46,9 +46,10 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct Scope<F> {
         name: &'static str,
-        opened: Opened,
+        // Before the scope: a guard in it goes first.
         #[pin]
         future: F,
+        opened: Opened,
     }
 }
 
@@ -81,8 +82,9 @@ enum Opened {
 #[derive(Debug)]
 struct Holding {
     own: ScopeId,
-    /// What it spawns into: its own, unless a guard was made within.
-    current: Option<ScopeId>,
+    /// The scope of a guard that was made within, while it lives: what it spawns into instead. The
+    /// guard left its hold here.
+    guard: Option<ScopeId>,
 }
 
 impl Opened {
@@ -93,8 +95,8 @@ impl Opened {
         let Opened::Now(holding) = self else {
             return None;
         };
-        let current = holding.current.and_then(scopes::let_through);
-        let outer = polls::replace_scope(current.or(Some(holding.own)));
+        let current = holding.guard_that_lives().unwrap_or(holding.own);
+        let outer = polls::replace_scope(Some(current));
         Some(Within { holding, outer })
     }
 
@@ -102,13 +104,25 @@ impl Opened {
         let parent = in_force::scope_here();
         let own = scopes::open(tokio_trace::intern_name(name), parent, Opener::Future);
         own.map_or(Opened::Over, |own| {
-            Opened::Now(Holding { own, current: None })
+            Opened::Now(Holding { own, guard: None })
         })
+    }
+}
+
+impl Holding {
+    fn guard_that_lives(&mut self) -> Option<ScopeId> {
+        let guard = self.guard?;
+        if scopes::let_through(guard) != Some(guard) {
+            scopes::release(guard);
+            self.guard = None;
+        }
+        self.guard
     }
 }
 
 impl Drop for Holding {
     fn drop(&mut self) {
+        self.guard.inspect(|guard| scopes::release(*guard));
         scopes::end(self.own);
         scopes::release(self.own);
     }
@@ -122,6 +136,7 @@ struct Within<'a> {
 
 impl Drop for Within<'_> {
     fn drop(&mut self) {
-        self.holding.current = polls::replace_scope(self.outer);
+        let left = polls::replace_scope(self.outer);
+        self.holding.guard = left.filter(|left| *left != self.holding.own);
     }
 }

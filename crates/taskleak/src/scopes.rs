@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use crate::free_list::FreeList;
 use crate::slots::Slots;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// With chunks of 1,024 scopes of 32 bytes: 1,048,576 at once, 32 MiB.
 #[cfg(not(taskleak_loom))]
@@ -84,12 +84,24 @@ pub(crate) fn hold(scope: ScopeId) {
     SCOPES.hold(scope);
 }
 
+/// The same for a task that is being spawned, which is counted.
+pub(crate) fn hold_for_task(scope: ScopeId) {
+    SCOPES.hold_for_task(scope);
+}
+
+/// A number that changes with each task that is spawned in a scope or in those within it, before
+/// anybody can see the task.
+#[cfg(feature = "test")]
+pub(crate) fn spawned_within(outer: ScopeId) -> u32 {
+    SCOPES.spawned_within(outer)
+}
+
 /// Gives a hold back.
 pub(crate) fn release(scope: ScopeId) {
     SCOPES.release(scope);
 }
 
-/// Its time is over: tasks that belong to it have outlived it.
+/// Its time is over: tasks that belong to it have outlived it, and a guard is let through.
 pub(crate) fn end(scope: ScopeId) {
     SCOPES.end(scope, now_ms());
 }
@@ -102,6 +114,12 @@ pub(crate) fn facts(scope: ScopeId) -> Option<Facts> {
 /// Whether it has ended, of a guard whether the one around it has; mind rule 4.
 pub(crate) fn has_ended(scope: ScopeId) -> bool {
     SCOPES.named(scope).is_some_and(Slot::has_ended)
+}
+
+/// How many scopes it is within.
+#[cfg(all(test, feature = "test"))]
+pub(crate) fn depth(scope: ScopeId) -> usize {
+    SCOPES.up(scope).count()
 }
 
 /// Whether a scope is another one or within it; mind rule 4.
@@ -136,6 +154,8 @@ struct Slot {
     parent: AtomicU32,
     name: AtomicU32,
     is_guard: AtomicU32,
+    /// Tasks that were spawned in it and in those that had the slot before.
+    spawned: AtomicU32,
     /// 0 while it runs.
     ended_ms: AtomicU64,
     link: AtomicU32,
@@ -148,6 +168,7 @@ impl Slot {
             parent: AtomicU32::new(0),
             name: AtomicU32::new(0),
             is_guard: AtomicU32::new(0),
+            spawned: AtomicU32::new(0),
             ended_ms: AtomicU64::new(0),
             link: AtomicU32::new(0),
         }
@@ -184,6 +205,8 @@ impl Scopes {
         if let Some(parent) = parent {
             self.hold(parent);
         }
+        // A reader that still takes the slot for another scope's must see that one's task leave.
+        fence(Ordering::Release);
         let parent = parent.map_or(0, ScopeId::get);
         slot.parent.store(parent, Ordering::Relaxed);
         slot.name.store(name, Ordering::Relaxed);
@@ -198,6 +221,25 @@ impl Scopes {
         if let Some(slot) = self.slot(scope) {
             slot.holds.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn hold_for_task(&self, scope: ScopeId) {
+        self.hold(scope);
+        if let Some(slot) = self.slot(scope) {
+            slot.spawned.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    #[cfg(feature = "test")]
+    fn spawned_within(&self, outer: ScopeId) -> u32 {
+        fence(Ordering::SeqCst);
+        let scopes = (1..=self.slots.used() as u32).filter_map(ScopeId::from_u32);
+        let within = scopes.filter(|scope| self.is_within(*scope, outer));
+        let slots = within.filter_map(|scope| self.slot(scope));
+        let spawned = slots.map(|slot| slot.spawned.load(Ordering::Acquire));
+        let sum = spawned.fold(0, u32::wrapping_add);
+        fence(Ordering::SeqCst);
+        sum
     }
 
     fn release(&self, scope: ScopeId) {

@@ -1,7 +1,8 @@
 //! The timeout of a test: a thread that takes the profile of its tasks when the time is over.
 //!
 //! It takes it before it wakes the test, while the test's body still waits: then the page shows
-//! where. A body that does not answer blocks its thread, which nothing can end but the process.
+//! where. A test that does not end then blocks its thread, in its body or where its runtime waits
+//! for a thread of the blocking pool, and nothing can end that but the process.
 
 use std::process;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use parking_lot::{Condvar, Mutex};
 
 use super::mode::tell_aloud;
 
-/// So long a test may take to answer the alarm, on a machine that is busy with others.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+/// So long a test may take to end at the alarm, on a machine that is busy with others.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Switched off when it is dropped.
 pub(super) struct Alarm {
@@ -32,7 +33,7 @@ struct Now {
     /// Wakes the test's body.
     waker: Option<Waker>,
     page: Option<String>,
-    /// The test has ended, or taken the page.
+    /// The test has ended, and its runtime.
     is_over: bool,
 }
 
@@ -50,7 +51,7 @@ impl Alarm {
             }
             let page = page();
             its.ring(page.clone());
-            if !its.is_over_within(ANSWERS_WITHIN) {
+            if !its.is_over_within(ENDS_WITHIN) {
                 tell_aloud(&format!(
                     "taskleak: {page}\ntaskleak: the test's thread blocks, so the process ends here"
                 ));
@@ -63,17 +64,18 @@ impl Alarm {
         Ok(Alarm { state })
     }
 
-    /// The page, if it has rung; else it wakes this waker when it does.
-    pub(super) fn rung(&self, waker: &Waker) -> Option<String> {
+    /// Whether it has rung; if not it wakes this waker when it does.
+    pub(super) fn has_rung(&self, waker: &Waker) -> bool {
         let mut now = self.state.now.lock();
-        let page = now.page.take();
-        match page {
-            Some(_) => now.is_over = true,
-            None => now.waker = Some(waker.clone()),
+        if now.page.is_none() {
+            now.waker = Some(waker.clone());
         }
-        drop(now);
-        self.state.changed.notify_all();
-        page
+        now.page.is_some()
+    }
+
+    /// The page, if it has rung.
+    pub(super) fn page(&self) -> Option<String> {
+        self.state.now.lock().page.clone()
     }
 }
 

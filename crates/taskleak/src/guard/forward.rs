@@ -9,14 +9,17 @@
 //! `tracing-core` (0.1.36, `dispatcher.rs`) does not say when a global subscriber is set, nor does
 //! it show it to a thread that has one of its own. So:
 //! 1. Another thread is asked, one that has none of its own.
-//! 2. It is asked when an event is on its way that some other subscriber wants, and only for a
-//!    while after a subscriber was made (it then asks all others about every callsite). A global
-//!    one is set right after it was made, and never again.
+//! 2. It is asked when an event is on its way that some other subscriber wants, but a few times
+//!    only for each change: a test that begins, or a subscriber or callsite that is made (`tracing`
+//!    then asks all subscribers about it). A global subscriber is set right after it was made, and
+//!    never again.
+//!
+//! It can't forward `downcast_raw`, which a `Dispatch` does not have: in a test whose subscriber is
+//! tracing-opentelemetry's, `Span::context` finds nothing.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{Interest, NoSubscriber};
@@ -25,15 +28,15 @@ use tracing_core::span::Current;
 
 use crate::in_force;
 
-/// So long after a subscriber was made it may be set as the global one.
-const MAY_BE_SET_FOR: Duration = Duration::from_millis(200);
+/// So often it is asked after a change. Others' events may come in between.
+const ASKS: u32 = 8;
 
 /// Forwards to one subscriber: one that is given, or the global one, from when it is set.
 pub(super) struct Forward {
-    to: OnceLock<Dispatch>,
-    start: Instant,
-    /// When a subscriber or a callsite was last made, in milliseconds since `start`.
-    changed_ms: AtomicU64,
+    /// `None` once it is known that the global one is a detector's, which wants nothing forwarded.
+    to: OnceLock<Option<Dispatch>>,
+    /// So often it may still be asked for.
+    asks: AtomicU32,
 }
 
 impl Forward {
@@ -41,36 +44,36 @@ impl Forward {
     pub(super) fn to_global() -> Forward {
         Forward {
             to: OnceLock::new(),
-            start: Instant::now(),
-            changed_ms: AtomicU64::new(0),
+            asks: AtomicU32::new(ASKS),
         }
     }
 
     /// Forwards to this one.
     pub(super) fn to(subscriber: Dispatch) -> Forward {
         Forward {
-            to: OnceLock::from(subscriber),
-            ..Forward::to_global()
+            to: OnceLock::from(Some(subscriber)),
+            asks: AtomicU32::new(0),
         }
+    }
+
+    /// The one that it is known to forward to.
+    fn known(&self) -> Option<&Dispatch> {
+        self.to.get()?.as_ref()
     }
 
     fn target(&self) -> Option<&Dispatch> {
         if let Some(known) = self.to.get() {
-            return Some(known);
+            return known.as_ref();
         }
-        let since = self.now_ms() - self.changed_ms.load(Ordering::Relaxed);
-        if since > MAY_BE_SET_FOR.as_millis() as u64 {
-            return None;
-        }
-        let is_a_tests = |global: &Dispatch| {
-            !global.is::<NoSubscriber>() && in_force::recorder_of(global).is_none()
-        };
-        let global = global().filter(is_a_tests)?;
-        Some(self.to.get_or_init(|| global))
-    }
-
-    fn now_ms(&self) -> u64 {
-        self.start.elapsed().as_millis() as u64
+        let one_less = |asks: u32| asks.checked_sub(1);
+        let asks = &self.asks;
+        asks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+            .ok()?;
+        let global = global().filter(|global| !global.is::<NoSubscriber>())?;
+        let is_a_tests = in_force::recorder_of(&global).is_none();
+        self.to
+            .get_or_init(|| is_a_tests.then_some(global))
+            .as_ref()
     }
 }
 
@@ -85,9 +88,9 @@ pub(super) fn global() -> Option<Dispatch> {
 
 impl Subscriber for Forward {
     fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
-        self.changed_ms.store(self.now_ms(), Ordering::Relaxed);
+        self.asks.store(ASKS, Ordering::Relaxed);
         // Where another subscriber wants it, `tracing` asks `enabled` each time.
-        match self.to.get() {
+        match self.known() {
             Some(_) => Interest::sometimes(),
             None => Interest::never(),
         }
@@ -105,12 +108,11 @@ impl Subscriber for Forward {
     }
 
     fn record(&self, span: &Id, values: &Record<'_>) {
-        self.to.get().inspect(|to| to.record(span, values));
+        self.known().inspect(|to| to.record(span, values));
     }
 
     fn record_follows_from(&self, span: &Id, follows: &Id) {
-        self.to
-            .get()
+        self.known()
             .inspect(|to| to.record_follows_from(span, follows));
     }
 
@@ -120,27 +122,26 @@ impl Subscriber for Forward {
     }
 
     fn enter(&self, span: &Id) {
-        self.to.get().inspect(|to| to.enter(span));
+        self.known().inspect(|to| to.enter(span));
     }
 
     fn exit(&self, span: &Id) {
-        self.to.get().inspect(|to| to.exit(span));
+        self.known().inspect(|to| to.exit(span));
     }
 
     fn clone_span(&self, id: &Id) -> Id {
-        match self.to.get() {
+        match self.known() {
             Some(to) => to.clone_span(id),
             None => id.clone(),
         }
     }
 
     fn try_close(&self, id: Id) -> bool {
-        self.to.get().is_some_and(|to| to.try_close(id))
+        self.known().is_some_and(|to| to.try_close(id))
     }
 
     fn current_span(&self) -> Current {
-        self.to
-            .get()
+        self.known()
             .map_or_else(Current::none, Dispatch::current_span)
     }
 }

@@ -45,18 +45,33 @@ fn subscriber(detector: &Detector, forward: Forward) -> Dispatch {
     Dispatch::new(TaskSubscriber::new(forward, recorder).entered_by(join_in))
 }
 
-/// The detector for this thread, in force until the guard is dropped: that which is in force, else
-/// the one for tests.
-pub(crate) fn enter() -> (Detector, Option<DefaultGuard>) {
-    if let Some(detector) = in_force::detector() {
-        return (detector, None);
-    }
-    let harness = &*HARNESS;
-    let in_force = dispatcher::set_default(&harness.subscriber);
-    (harness.detector.clone(), Some(in_force))
+/// A detector that is in force on this thread.
+pub(super) struct InForce {
+    pub(super) detector: Detector,
+    pub(super) subscriber: Dispatch,
+    /// If it is that for tests: until this is dropped.
+    pub(super) until: Option<DefaultGuard>,
 }
 
-/// The same for good, and whatever subscriber the thread has: what is not of tasks goes on to that.
+/// Brings a detector into force on this thread: that which is, else the one for tests.
+pub(super) fn enter() -> InForce {
+    if let Some(detector) = in_force::detector() {
+        return InForce {
+            detector,
+            subscriber: dispatcher::get_default(Dispatch::clone),
+            until: None,
+        };
+    }
+    let harness = &*HARNESS;
+    InForce {
+        detector: harness.detector.clone(),
+        subscriber: harness.subscriber.clone(),
+        until: Some(dispatcher::set_default(&harness.subscriber)),
+    }
+}
+
+/// Brings the one for tests into force for good, if none is, whatever subscriber the thread has:
+/// what is not of tasks goes on to that.
 pub(super) fn stay() -> Detector {
     if let Some(detector) = in_force::detector() {
         return detector;
@@ -100,17 +115,26 @@ pub(super) fn is_everywhere(detector: &Detector) -> bool {
 }
 
 /// A thread that polls a task of the detector for tests joins in (rule 2).
-pub(crate) fn join_in() {
+fn join_in() {
     thread_local! {
         static JOINED: Cell<bool> = const { Cell::new(false) };
     }
-    if !JOINED.replace(true) && !dispatcher::get_default(is_own_or_detectors) {
-        for_good(&HARNESS.subscriber);
+    if !JOINED.get() {
+        JOINED.set(join(&HARNESS.subscriber));
     }
 }
 
-fn is_own_or_detectors(subscriber: &Dispatch) -> bool {
-    in_force::recorder_of(subscriber).is_some() || is_threads_own(subscriber)
+/// Brings a subscriber into force on this thread for good, unless it has one of its own. Whether a
+/// detector is in force now.
+pub(super) fn join(subscriber: &Dispatch) -> bool {
+    let is_in_force = dispatcher::get_default(|own| match in_force::recorder_of(own) {
+        Some(_) => Some(true),
+        None => is_threads_own(own).then_some(false),
+    });
+    is_in_force.unwrap_or_else(|| {
+        for_good(subscriber);
+        true
+    })
 }
 
 /// Whether it was set for a thread and not for all. `tracing-core` tells by its `Debug` alone; if

@@ -30,7 +30,7 @@ pub use taskleak_profile::leaks::Leaks;
 use taskleak_profile::leaks::{Form, Owner};
 
 use self::mode::Mode;
-use self::watch::Watch;
+use self::watch::{Left, Watch};
 use crate::error::{NotRecording, Reason};
 use crate::key::Key;
 use crate::recorder::Recorder;
@@ -124,12 +124,9 @@ impl Guard {
     pub fn verify(self) -> impl Future<Output = ()> + Send {
         let at = Location::caller();
         async move {
-            let left = self.watch.settled().await;
-            let mode = Mode::of_environment();
-            if let Err(error) = &mode {
-                panic!("{error}");
-            }
-            if let (Some(leaks), Ok(mode)) = (left, mode) {
+            let left = self.watch.settled(|| false).await;
+            let mode = Mode::of_environment().unwrap_or_else(|error| panic!("{error}"));
+            if let Left::Leaks(leaks) = left {
                 mode.tell(&format!("{leaks}\nverified at {at}"));
             }
         }
@@ -137,9 +134,9 @@ impl Guard {
 
     /// Waits as [`verify`](Self::verify) does, and gives what is left.
     pub async fn settled(&self) -> Leaks {
-        match self.watch.settled().await {
-            Some(leaks) => leaks,
-            None => self.watch.nothing_left(),
+        match self.watch.settled(|| false).await {
+            Left::Leaks(leaks) => *leaks,
+            Left::Nothing | Left::Allowed => self.watch.nothing_left(),
         }
     }
 
@@ -167,6 +164,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let (Some(place), Some(scope)) = (self.place.take(), self.watch.scope()) {
+            scopes::end(scope);
             place.restore(&self.watch.detector.shared.recorder, scope);
         }
     }
@@ -192,7 +190,10 @@ impl Place {
         match task.and_then(|poll| recorder.move_polled(poll.key, Some(scope))) {
             Some(key) => Place::Task { key, outer },
             None => {
-                polls::replace_scope(Some(scope));
+                let before = polls::replace_scope(Some(scope));
+                // A guard that was dropped elsewhere left its scope here, and its hold.
+                let stale = before.filter(|before| scopes::let_through(*before) != Some(*before));
+                stale.inspect(|stale| scopes::release(*stale));
                 Place::Here { outer }
             }
         }
@@ -431,6 +432,101 @@ mod tests {
         });
         let error = Guard::builder().allow("functoin=x").unwrap_err();
         assert!(error.to_string().starts_with("cannot allow: allow rule"));
+    }
+
+    #[test]
+    fn guards_that_are_dropped_elsewhere_leave_no_scopes_behind() {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .build()
+            .unwrap();
+        let depth = |guard: &Guard| {
+            let scope = guard.watch.scope().unwrap();
+            scopes::depth(scope)
+        };
+        runtime.block_on(async {
+            let first = depth(&Guard::new());
+            for _ in 0..10 {
+                let guard = Guard::new();
+                tokio::spawn(async move { drop(guard) }).await.unwrap();
+            }
+            assert_eq!(depth(&Guard::new()), first);
+        });
+        let in_scope = async {
+            let first = depth(&Guard::new());
+            for _ in 0..10 {
+                let guard = Guard::new();
+                tokio::spawn(async move { drop(guard) }).await.unwrap();
+                yield_now().await;
+            }
+            assert_eq!(depth(&Guard::new()), first);
+        };
+        runtime.block_on(crate::scope("request", in_scope));
+    }
+
+    /// A task that is replaced by its like all the time is never gone.
+    #[test]
+    fn a_relay_does_not_slip_through() {
+        fn relay(stop: Arc<std::sync::atomic::AtomicBool>) {
+            tokio::spawn(async move {
+                yield_now().await;
+                if !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    relay(stop);
+                }
+            });
+        }
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .build()
+            .unwrap();
+        for _ in 0..10 {
+            let stop = Arc::default();
+            runtime.block_on(async {
+                let guard = Guard::builder().settle(Duration::from_millis(100));
+                let guard = guard.start().unwrap();
+                relay(Arc::clone(&stop));
+                assert!(!guard.settled().await.is_empty());
+                stop.store(true, std::sync::atomic::Ordering::Relaxed);
+                guard.verify().await;
+            });
+        }
+    }
+
+    #[test]
+    fn a_wake_that_is_not_seen_leaves_no_wrong_stack() {
+        async fn first_wait(end: tokio::sync::oneshot::Receiver<()>) {
+            let _ended = end.await;
+        }
+        let runtime = one_thread();
+        let guard = Guard::new();
+        let (end, ended) = tokio::sync::oneshot::channel();
+        runtime.block_on(async {
+            tokio::spawn(async {
+                first_wait(ended).await;
+                pending::<()>().await;
+            });
+            yield_now().await;
+            let wait = |leaks: &Leaks| leaks.iter().map(|group| group.wait.clone()).next();
+            assert_eq!(wait(&guard.leaks()), Some(vec![crate::Wait::ChanReceive]));
+            // A thread without the detector's subscriber.
+            thread::spawn(move || end.send(())).join().unwrap().unwrap();
+            yield_now().await;
+            assert_eq!(wait(&guard.leaks()), Some(vec![crate::Wait::Nothing]));
+        });
+    }
+
+    #[test]
+    fn a_root_that_waits_for_who_asks_is_no_leak() {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .build()
+            .unwrap();
+        let guard = Arc::new(Guard::new());
+        runtime.block_on(async {
+            let its = Arc::clone(&guard);
+            let asks = tokio::spawn(async move { its.leaks().tasks() });
+            assert_eq!(asks.await.unwrap(), 0);
+        });
     }
 
     #[test]

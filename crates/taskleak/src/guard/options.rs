@@ -78,7 +78,7 @@ impl GuardBuilder {
 
     /// Looks at the tasks of the whole process when it exits, and has it exit with 101 and a page
     /// on standard error if some are left that were not alive when this was called: for the tasks
-    /// of runtimes that tests share. Only the first call counts.
+    /// of runtimes that tests share. It can be called once.
     ///
     /// Call it where the first test comes by, as where the shared runtime is made:
     ///
@@ -95,15 +95,17 @@ impl GuardBuilder {
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
+    /// As [`start`](Self::start); and if it was called before.
     #[track_caller]
     pub fn at_exit(self) -> Result<(), NotRecording> {
         let mut owner = owner_at(Location::caller());
         owner.name = format!("this process, looked at from {} on,", Location::caller());
         let all = self.whole_process();
         let detector = all.detector()?;
-        exit::watch(all.watch(detector, owner)?);
-        Ok(())
+        match exit::watch(all.watch(detector, owner)?) {
+            true => Ok(()),
+            false => Err(Reason::WatchedAtExit.into()),
+        }
     }
 
     fn detector(&self) -> Result<Detector, NotRecording> {

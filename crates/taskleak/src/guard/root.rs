@@ -20,14 +20,35 @@ use crate::tokio_trace::{WakerEvent, WakerOp};
 pub(super) enum Ended<T> {
     Returned(T),
     Panicked(Box<dyn Any + Send>),
-    /// It did not; the page of its tasks.
-    TimedOut(String),
+    /// It did not in time, and was dropped.
+    TimedOut,
+}
+
+/// The body of a test, behind one pointer, so that what runs it is compiled once for each output.
+pub trait Body<T> {
+    /// Polls it. It must not be polled again when it is over.
+    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T>;
+    /// Drops it.
+    fn drop_body(self: Pin<&mut Self>);
+}
+
+impl<F: Future> Body<F::Output> for Option<F> {
+    fn poll_body(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match self.as_pin_mut() {
+            Some(body) => body.poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    fn drop_body(mut self: Pin<&mut Self>) {
+        self.set(None);
+    }
 }
 
 pub(super) struct Root<'a, T> {
-    pub(super) body: Pin<&'a mut (dyn Future<Output = T> + 'a)>,
+    pub(super) body: Pin<&'a mut (dyn Body<T> + 'a)>,
     pub(super) recorder: Arc<Recorder>,
-    pub(super) alarm: Option<Alarm>,
+    pub(super) alarm: Option<&'a Alarm>,
     pub(super) watched: Option<Watched>,
 }
 
@@ -42,15 +63,16 @@ impl<T> Future for Root<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended<T>> {
         let this = &mut *self;
-        if let Some(alarm) = &this.alarm
-            && let Some(page) = alarm.rung(cx.waker())
-        {
-            return Poll::Ready(Ended::TimedOut(page));
+        if this.alarm.is_some_and(|alarm| alarm.has_rung(cx.waker())) {
+            // Here, where its runtime still is, as where a `timeout` is over. The page says it all,
+            // so that a panic of a drop adds nothing.
+            let _dropped = catch_unwind(AssertUnwindSafe(|| this.body.as_mut().drop_body()));
+            return Poll::Ready(Ended::TimedOut);
         }
         let waker = Watched::of(&mut this.watched, cx.waker(), &this.recorder);
         let mut cx = Context::from_waker(waker.unwrap_or(cx.waker()));
         // The panic goes on when the tasks have been looked at.
-        let polled = catch_unwind(AssertUnwindSafe(|| this.body.as_mut().poll(&mut cx)));
+        let polled = catch_unwind(AssertUnwindSafe(|| this.body.as_mut().poll_body(&mut cx)));
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ended::Returned(output)),

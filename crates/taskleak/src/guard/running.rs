@@ -24,6 +24,7 @@ pub(super) fn note(watch: &Arc<Watch>) {
 
 #[cfg(unix)]
 fn handle_sigterm() {
+    use std::panic::catch_unwind;
     use std::process;
 
     use taskleak_profile::leaks::{Unended, unended};
@@ -37,12 +38,16 @@ fn handle_sigterm() {
         if sender == process::id() {
             return;
         }
-        polls::belong_to_detector();
-        let running: Vec<_> = RUNNING.lock().iter().filter_map(Weak::upgrade).collect();
-        for watch in running {
-            let page = unended(&watch.owner, Unended::Terminated, &watch.profile());
-            tell_aloud(&format!("taskleak: {page}"));
-        }
+        let tell_all = || {
+            polls::belong_to_detector();
+            let running: Vec<_> = RUNNING.lock().iter().filter_map(Weak::upgrade).collect();
+            for watch in running {
+                let page = unended(&watch.owner, Unended::Terminated, &watch.profile());
+                tell_aloud(&format!("taskleak: {page}"));
+            }
+        };
+        // It ends whatever becomes of the pages.
+        let _told = catch_unwind(tell_all);
         die_of_sigterm();
     };
     if let Err(error) = on_sigterm(tell) {

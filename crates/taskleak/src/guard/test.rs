@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use taskleak_profile::allow::Allow;
-use taskleak_profile::leaks::{Form, Leaks, Owner, Unended, unended};
+use taskleak_profile::leaks::{Form, Owner, Unended, unended};
 use tokio::runtime::Builder;
 use tracing::dispatcher::DefaultGuard;
 
+use super::Guard;
 use super::alarm::Alarm;
+use super::harness::{self, InForce};
 use super::mode::{Mode, tell_aloud};
 use super::options::SETTLE;
+pub use super::root::Body;
 use super::root::{Ended, Root};
-use super::watch::{Watch, What};
-use super::{Guard, harness};
+use super::watch::{Left, Watch, What};
 use crate::Detector;
 
 /// A test as its attribute has it.
@@ -76,51 +78,51 @@ impl Outcome for Infallible {
 pub fn run<T: Outcome>(
     test: &Test,
     builder: &mut Builder,
-    body: Pin<&mut (dyn Future<Output = T> + '_)>,
+    body: Pin<&mut (dyn Body<T> + '_)>,
 ) -> T {
-    let done = Run::start(test, builder).finish(body, test.on_failure);
-    let (ended, leaks, mode) = done;
+    let Done { ended, leaks, mode } = Run::start(test, builder).finish(body, test.on_failure);
     match (ended, leaks) {
         (Ended::Returned(output), None) => output,
         (Ended::Returned(output), Some(leaks)) if output.is_failure() => {
-            // The failure of its own goes first.
             eprintln!("{leaks}");
             output
         }
         (Ended::Returned(output), Some(leaks)) => {
-            mode.tell(&leaks.to_string());
+            mode.tell(&leaks);
             output
         }
         (Ended::Panicked(panic), leaks) => {
             leaks.inspect(|leaks| eprintln!("{leaks}"));
             resume_unwind(panic)
         }
-        (Ended::TimedOut(page), _) => panic!("{page}"),
+        (Ended::TimedOut, page) => panic!("{}", page.unwrap_or_default()),
     }
 }
 
 /// Runs a test that should panic: leaked tasks make it return, which is how it fails.
 #[track_caller]
-pub fn run_to_panic(
-    test: &Test,
-    builder: &mut Builder,
-    body: Pin<&mut (dyn Future<Output = ()> + '_)>,
-) {
-    let (ended, leaks, mode) = Run::start(test, builder).finish(body, true);
+pub fn run_to_panic(test: &Test, builder: &mut Builder, body: Pin<&mut (dyn Body<()> + '_)>) {
+    let Done { ended, leaks, mode } = Run::start(test, builder).finish(body, true);
     let is_leaky = leaks.is_some();
-    if let Some(leaks) = leaks {
-        match mode {
-            Mode::Fail => eprintln!("{leaks}"),
-            Mode::Warn => mode.tell(&leaks.to_string()),
+    if let Some(page) = leaks {
+        match (mode, &ended) {
+            (Mode::Warn, Ended::Returned(()) | Ended::Panicked(_)) => mode.tell(&page),
+            _ => eprintln!("{page}"),
         }
     }
     match ended {
-        Ended::Returned(()) => {}
         Ended::Panicked(panic) if !is_leaky || mode == Mode::Warn => resume_unwind(panic),
-        Ended::Panicked(_) => {}
         // By a panic it would pass.
-        Ended::TimedOut(page) => eprintln!("{page}"),
+        Ended::Returned(()) | Ended::Panicked(_) | Ended::TimedOut => {}
     }
+}
+
+/// A test that is over.
+struct Done<T> {
+    ended: Ended<T>,
+    /// The page of what it left behind, or of what it had when its time was over.
+    leaks: Option<String>,
+    mode: Mode,
 }
 
 /// A test under way.
@@ -137,7 +139,11 @@ impl Run {
     #[track_caller]
     fn start(test: &Test, builder: &mut Builder) -> Run {
         let mode = Mode::of_environment().unwrap_or_else(|error| panic!("{error}"));
-        let (detector, in_force) = harness::enter();
+        let InForce {
+            detector,
+            subscriber,
+            until,
+        } = harness::enter();
         if let Err(error) = detector.verify() {
             match mode {
                 Mode::Fail => panic!("cannot look for leaked tasks: {error}"),
@@ -145,7 +151,9 @@ impl Run {
             }
         }
         let runtime = builder
-            .on_thread_start(harness::join_in)
+            .on_thread_start(move || {
+                harness::join(&subscriber);
+            })
             .build()
             .expect("cannot build the tokio runtime");
         let watch = Watch {
@@ -164,42 +172,52 @@ impl Run {
             guard,
             runtime,
             timeout: test.timeout,
-            _in_force: in_force,
+            _in_force: until,
         }
     }
 
     /// Runs the body, waits for what it spawned, and gives what is left. Of a body that failed the
     /// tasks are looked at if `on_failure`.
-    fn finish<T: Outcome>(
-        self,
-        body: Pin<&mut (dyn Future<Output = T> + '_)>,
-        on_failure: bool,
-    ) -> (Ended<T>, Option<Leaks>, Mode) {
+    fn finish<T: Outcome>(self, body: Pin<&mut (dyn Body<T> + '_)>, on_failure: bool) -> Done<T> {
         let watch = &self.guard.watch;
+        // Until the runtime is gone as well.
+        let alarm = self.timeout.map(|limit| alarm(limit, watch));
+        let page = || alarm.as_ref().and_then(Alarm::page);
         let root = Root {
             body,
             recorder: Arc::clone(&self.detector.shared.recorder),
-            alarm: self.timeout.map(|limit| alarm(limit, watch)),
+            alarm: alarm.as_ref(),
             watched: None,
         };
-        let (ended, leaks) = self.runtime.block_on(async {
+        let (ended, left) = self.runtime.block_on(async {
             let ended = root.await;
             let is_looked_at = match &ended {
                 Ended::Returned(output) => on_failure || !output.is_failure(),
                 Ended::Panicked(_) => on_failure,
-                Ended::TimedOut(_) => false,
+                Ended::TimedOut => false,
             };
-            let leaks = match is_looked_at {
-                true => watch.settled().await,
+            let left = match is_looked_at {
+                true => Some(watch.settled(|| page().is_some()).await),
                 false => None,
             };
-            (ended, leaks)
+            (ended, left)
         });
-        // A thread of the blocking pool that never comes back would be waited for.
-        if leaks.is_some() || !matches!(ended, Ended::Returned(_)) {
-            self.runtime.shutdown_background();
+        // What may stay, or was not looked at, may be a thread of the blocking pool that never
+        // comes back.
+        match left {
+            Some(Left::Nothing) => drop(self.runtime),
+            _ => self.runtime.shutdown_background(),
         }
-        (ended, leaks, self.mode)
+        let (ended, leaks) = match (page(), left) {
+            (Some(page), _) => (Ended::TimedOut, Some(page)),
+            (None, Some(Left::Leaks(leaks))) => (ended, Some(leaks.to_string())),
+            (None, _) => (ended, None),
+        };
+        Done {
+            ended,
+            leaks,
+            mode: self.mode,
+        }
     }
 }
 

@@ -1,8 +1,20 @@
-//! What a guard watches: which tasks are its own, and which of them are allowed to stay.
+//! What a guard watches: which tasks are its own, which of them are allowed to stay, and when none
+//! is left.
+//!
+//! The rules:
+//! 1. That nothing is left is believed if no task was spawned while it was looked: a task that
+//!    spawns its successor and ends could be ahead of the look all the time.
+//! 2. Debug info is never read on the thread that waits, which may be the one that its tasks run
+//!    on; but for the page of a failure, and then the tasks get another turn before it counts.
+//! 3. What made the guard, or asks it, is alive of course.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use taskleak_profile::allow::Allow;
 use taskleak_profile::leaks::{Leaks, Owner};
 use taskleak_profile::noise;
@@ -12,6 +24,7 @@ use tokio::runtime::Handle;
 
 use super::settle::settled;
 use super::unseen_here;
+use crate::recorder::Whose;
 use crate::reporter::{self, Scope};
 use crate::scopes::{self, ScopeId};
 use crate::{Detector, polls, runtimes};
@@ -20,7 +33,7 @@ use crate::{Detector, polls, runtimes};
 /// are left are allowed, which reads debug info.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 
-/// So many further looks are taken where a task is on the move, with as much time between.
+/// So many further looks are taken before a task counts as left, with as much time between.
 const LOOKS: u32 = 5;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
 
@@ -31,9 +44,9 @@ pub(super) struct Watch {
     pub(super) settle: Duration,
     pub(super) allowed: Vec<Allow>,
     pub(super) what: What,
-    /// The ids of the tasks that made it: they are alive of course.
+    /// The ids of the tasks that made it.
     pub(super) makers: Vec<u64>,
-    /// The runtime that is its own, so that whatever lives there is its.
+    /// The runtime that is its own: whatever runs there is its.
     pub(super) runtime: Option<Handle>,
 }
 
@@ -46,6 +59,15 @@ pub(super) enum What {
     Process { baseline: HashSet<u64> },
 }
 
+/// What is left when the time is over.
+#[derive(Debug)]
+pub(super) enum Left {
+    Nothing,
+    /// Tasks that may stay.
+    Allowed,
+    Leaks(Box<Leaks>),
+}
+
 impl Watch {
     pub(super) fn scope(&self) -> Option<ScopeId> {
         match self.what {
@@ -54,46 +76,43 @@ impl Watch {
         }
     }
 
-    /// What is left once the time is over; `None` if nothing is.
-    pub(super) async fn settled(&self) -> Option<Leaks> {
-        let start = Instant::now();
-        let mut look_at = start + FIRST_LOOK;
-        let mut allowed = HashSet::new();
-        let mut is_clean = false;
-        settled(self.settle, || {
-            let left = self.left();
-            let now = Instant::now();
-            if now >= look_at && !left.is_empty() {
-                look_at = now + 2 * (now - start);
-                allowed = self.allowed();
-            }
-            is_clean = left.iter().all(|id| allowed.contains(id)) && self.unseen() == 0;
-            is_clean
-        })
-        .await;
-        if is_clean && unseen_here(&self.detector.shared.recorder).is_none() {
-            return None;
-        }
-        let mut leaks = self.leaks(self.settle);
-        // A task that loops is best shown where it waits, and one that ends this moment not at all.
+    /// Waits until nothing is left but what is allowed, or the time is over, or `gives_up`.
+    pub(super) async fn settled(self: &Arc<Self>, gives_up: impl Fn() -> bool) -> Left {
+        let mut looks = Looks::new(self);
+        settled(self.settle, || looks.are_over() || gives_up()).await;
+        let mut taken: Option<(Leaks, Vec<u64>)> = None;
         for _ in 0..LOOKS {
-            if !leaks.iter().any(is_moving) && self.unseen() == 0 {
+            // What came due while this thread was held up has had no turn yet.
+            settled(BETWEEN_LOOKS, || looks.are_over() || gives_up()).await;
+            if looks.are_over() && self.blindness().is_none() {
+                return looks.found();
+            }
+            let left = self.left().tasks;
+            // One that has ended since is not to be told of, and one that loops where it waits.
+            let holds = |(leaks, of): &(Leaks, _)| *of == left && !leaks.iter().any(is_moving);
+            if taken.as_ref().is_some_and(holds) {
                 break;
             }
-            settled(BETWEEN_LOOKS, || false).await;
-            leaks = self.leaks(self.settle);
+            taken = Some((self.leaks(self.settle), left));
         }
-        (!leaks.is_empty()).then_some(leaks)
+        match taken.filter(|(leaks, _)| !leaks.is_empty()) {
+            Some((leaks, _)) => Left::Leaks(Box::new(leaks)),
+            None => Left::Allowed,
+        }
     }
 
-    /// Waits as [`settled`](Self::settled) does, on this thread.
-    pub(super) fn settled_here(&self) -> Option<Leaks> {
+    /// The same on this thread, which nothing runs on.
+    pub(super) fn settled_here(self: &Arc<Self>) -> Option<Leaks> {
         let until = Instant::now() + self.settle;
-        while !self.left().is_empty() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
+        let mut looks = Looks::new(self);
+        while !looks.are_over() {
+            if Instant::now() >= until {
+                let leaks = self.leaks(self.settle);
+                return (!leaks.is_empty()).then_some(leaks);
+            }
+            thread::sleep(BETWEEN_LOOKS);
         }
-        let leaks = self.leaks(self.settle);
-        (!leaks.is_empty()).then_some(leaks)
+        None
     }
 
     /// Those that are left now, and not allowed.
@@ -101,9 +120,9 @@ impl Watch {
         let askers = self.askers();
         let mut snapshot = self.snapshot(false, &|task| !askers.contains(&task.id));
         snapshot.groups.retain(|group| !self.allows(group));
-        if let Some(error) = unseen_here(&self.detector.shared.recorder) {
+        if let Some(why) = self.blindness() {
             snapshot.health.recording = false;
-            snapshot.health.problems = vec![error.to_string()];
+            snapshot.health.problems = vec![why];
         }
         Leaks::new(self.owner.clone(), waited, snapshot).with_unseen(self.unseen())
     }
@@ -121,26 +140,35 @@ impl Watch {
     fn snapshot(&self, keep_tasks: bool, admits: &(dyn Fn(&RawTask) -> bool + Sync)) -> Snapshot {
         let scope = Scope {
             keep_tasks,
-            within: self.scope(),
+            whose: self.whose(),
             admits: &|task, _| self.covers(task) && admits(task),
         };
         reporter::snapshot(&self.detector.shared, &scope)
     }
 
-    /// The ids of those that are left now, allowed or not.
-    fn left(&self) -> Vec<u64> {
+    /// Why it can't be told here what is left. A guard of the whole process has made sure that all
+    /// threads are seen.
+    fn blindness(&self) -> Option<String> {
+        self.scope()?;
+        unseen_here(&self.detector.shared.recorder).map(|error| error.to_string())
+    }
+
+    fn left(&self) -> LeftNow {
         let askers = self.askers();
-        let mut left = Vec::new();
-        let mut note = |task: &RawTask| {
+        let mut left = LeftNow::default();
+        let note = |task: &RawTask| {
             if self.covers(task) && !askers.contains(&task.id) {
-                left.push(task.id);
+                match task.daemon {
+                    true => left.has_daemons = true,
+                    false => left.tasks.push(task.id),
+                }
             }
         };
         let recorder = &self.detector.shared.recorder;
-        match self.what {
-            What::Within(scope) => recorder.copy_tasks_within(scope, note),
-            What::Process { .. } => {
-                recorder.copy_tasks(&mut note);
+        match self.whose() {
+            Some(whose) => recorder.copy_tasks_of(whose, note),
+            None => {
+                recorder.copy_tasks(note);
             }
         }
         left
@@ -176,12 +204,31 @@ impl Watch {
         }
     }
 
-    /// The ids of the tasks that are alive because they ask, or hold the guard.
+    fn whose(&self) -> Option<Whose> {
+        let runtime = self.runtime.as_ref();
+        self.scope().map(|scope| Whose {
+            scope,
+            runtime: runtime.and_then(runtimes::intern),
+        })
+    }
+
+    /// The ids of the tasks that are alive because they ask, wait for who asks, or made the guard.
     fn askers(&self) -> Vec<u64> {
+        let recorder = &self.detector.shared.recorder;
         let mut askers = self.makers.clone();
-        let polled = polls::under_way(self.detector.shared.recorder.id());
-        askers.extend(polled.map(|poll| poll.task_id));
+        for poll in polls::under_way(recorder.id()) {
+            askers.push(poll.task_id);
+            askers.extend(recorder.roots_above(poll.key));
+        }
         askers
+    }
+
+    /// A number that changes with each of its tasks that is spawned.
+    fn spawned(&self) -> u64 {
+        match self.what {
+            What::Within(scope) => scopes::spawned_within(scope).into(),
+            What::Process { .. } => self.detector.shared.recorder.spawned(),
+        }
     }
 
     /// Tasks of its runtime that were spawned where the detector does not see.
@@ -191,19 +238,89 @@ impl Watch {
         };
         let alive = || runtime.metrics().num_alive_tasks() as u64;
         let before = alive();
-        if before == 0 {
+        let Some(whose) = self.whose().filter(|_| before > 0) else {
             return 0;
-        }
-        let id = runtimes::intern(runtime);
-        let mut seen = 0;
-        let note = |task: &RawTask| {
-            // One that was never polled has no runtime yet.
-            let is_its = Some(task.runtime) == id || task.runtime == 0;
-            seen += u64::from(is_its && task.kind == Kind::Task);
         };
-        self.detector.shared.recorder.copy_tasks(note);
+        let mut seen = 0;
+        let note = |task: &RawTask| seen += u64::from(task.kind == Kind::Task);
+        self.detector.shared.recorder.copy_tasks_of(whose, note);
         // Whoever came or went meanwhile is not in both.
         before.min(alive()).saturating_sub(seen)
+    }
+}
+
+/// Those that are left at one moment, allowed or not.
+#[derive(Default)]
+struct LeftNow {
+    /// The ids of those that are no daemons.
+    tasks: Vec<u64>,
+    has_daemons: bool,
+}
+
+/// Looks at what is left, again and again.
+struct Looks {
+    watch: Arc<Watch>,
+    start: Instant,
+    next: Instant,
+    allowed: Arc<Allowed>,
+    is_nothing: bool,
+}
+
+/// The ids of tasks that may stay, found out by another thread.
+#[derive(Default)]
+struct Allowed {
+    ids: Mutex<HashSet<u64>>,
+    is_asked: AtomicBool,
+}
+
+impl Looks {
+    fn new(watch: &Arc<Watch>) -> Looks {
+        let start = Instant::now();
+        Looks {
+            watch: Arc::clone(watch),
+            start,
+            next: start + FIRST_LOOK,
+            allowed: Arc::default(),
+            is_nothing: false,
+        }
+    }
+
+    /// Nothing is left but what is allowed.
+    fn are_over(&mut self) -> bool {
+        let spawned = self.watch.spawned();
+        let left = self.watch.left();
+        self.is_nothing = left.tasks.is_empty() && !left.has_daemons;
+        let may_stay = left.tasks.is_empty() || {
+            self.ask();
+            let allowed = self.allowed.ids.lock();
+            left.tasks.iter().all(|id| allowed.contains(id))
+        };
+        may_stay && self.watch.unseen() == 0 && spawned == self.watch.spawned()
+    }
+
+    fn found(&self) -> Left {
+        match self.is_nothing {
+            true => Left::Nothing,
+            false => Left::Allowed,
+        }
+    }
+
+    /// Has it found out, by another thread, what may stay: rarer as time goes on.
+    fn ask(&mut self) {
+        let now = Instant::now();
+        if now < self.next || self.allowed.is_asked.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.next = now + 2 * (now - self.start);
+        let (watch, allowed) = (Arc::clone(&self.watch), Arc::clone(&self.allowed));
+        let find = move || {
+            polls::belong_to_detector();
+            let ids = watch.allowed();
+            *allowed.ids.lock() = ids;
+            allowed.is_asked.store(false, Ordering::Release);
+        };
+        let thread = thread::Builder::new().name("taskleak-allowed".into());
+        let _nobody_is_allowed_then = thread.spawn(find);
     }
 }
 

@@ -196,7 +196,7 @@ fn tasks_of(
         Which::Only(_) => false,
     };
     let scope = Scope {
-        within: None,
+        whose: None,
         keep_tasks: options.each_task,
         admits: &admits,
     };
