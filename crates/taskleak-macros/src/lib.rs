@@ -70,12 +70,12 @@ pub fn main(
 ///
 /// [`Allow`]: https://docs.rs/taskleak-profile/latest/taskleak_profile/allow/struct.Allow.html
 ///
-/// A test may return `()`, a `Result`, an `ExitCode`. `#[should_panic]`, `#[ignore]` and others
+/// A test may return `()`, a `Result`, an `ExitCode` or `Infallible`, and no other `Termination`. `#[should_panic]`, `#[ignore]` and others
 /// stand beside it; `#[rstest]`, `#[test_log::test(taskleak::test)]` and `#[traced_test]` above
 /// it. A test that should panic and leaks tasks does not pass: it then ends without a panic.
 ///
 /// Set the environment variable `TASKLEAK_TEST` to `warn` to have leaks told on standard error, and
-/// fail no test, for a first rollout. Tasks that are known to be no leak are allowed: those of
+/// fail no test for them, for a first rollout; a `timeout` still fails. Tasks that are known to be no leak are allowed: those of
 /// [`taskleak::daemon`](https://docs.rs/taskleak/latest/taskleak/fn.daemon.html), and the noise of
 /// libraries that `taskleak_profile::noise` lists.
 ///
@@ -85,13 +85,18 @@ pub fn main(
 /// # Limits
 ///
 /// - A task is a test's if it was spawned by the test's body, by a task of the test, or in its
-///   `spawn_blocking`. One that a thread of the test's own spawns on the test's runtime fails it as
-///   well, but without a stack; on another runtime it is not seen.
+///   `spawn_blocking`, or runs on the test's runtime. Of one that a thread of the test's own spawns
+///   there it is only known that it is alive; on a runtime that such a thread makes it is not seen.
 /// - Under a paused clock the timers of the tasks that are left fire as soon as nothing else is to be
 ///   done: a task that only sleeps has ended then, however long it would have slept.
 /// - A subscriber that the body sets for its thread hides what is spawned under it; the test then
 ///   fails, and says to pass it through `taskleak::recording`. Global ones need nothing.
-/// - A body that blocks its thread can't be ended: with a `timeout` the process is, after the page.
+/// - A test whose thread is blocked can't be ended: with a `timeout` the process is, ten seconds
+///   after it, with the page.
+/// - A wake by a thread under another subscriber (one of the test's own) is not told of. The task's
+///   waits are then a guess, and the page says so.
+/// - A `Dispatch` does not forward `downcast_raw`: `Span::context` of tracing-opentelemetry and its
+///   like find nothing in a test.
 #[proc_macro_attribute]
 pub fn test(
     arguments: proc_macro::TokenStream,

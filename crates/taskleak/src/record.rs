@@ -329,10 +329,8 @@ impl Record {
         ScopeId::from_u32(self.link.load(Ordering::Relaxed))
     }
 
-    /// Moves the task to another scope. The caller spawns or polls the task.
+    /// Says which scope the task belongs to. The caller spawns or polls the task.
     pub(crate) fn set_scope(&self, scope: Option<ScopeId>) {
-        // The facts of the scope before are read before this is (`is_still_in_scope`).
-        fence(Ordering::Release);
         self.link
             .store(scope.map_or(0, ScopeId::get), Ordering::Relaxed);
     }

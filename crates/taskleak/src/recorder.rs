@@ -3,6 +3,8 @@
 //! Everything but [`Recorder::copy_tasks`] runs inside a callback that user code runs through,
 //! so it neither blocks nor panics, and it counts what it had to leave out.
 
+#[cfg(feature = "test")]
+use std::sync::atomic::fence;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -220,6 +222,8 @@ impl Recorder {
     pub(crate) fn move_polled(&self, key: Key, scope: Option<ScopeId>) -> Option<Key> {
         let record = self.table.get(key)?;
         let before = record.scope();
+        // Before the slot of the one before can be another's: its hold is released after this.
+        fence(Ordering::Release);
         record.set_scope(scope);
         before.inspect(|before| scopes::release(*before));
         Some(key)

@@ -365,6 +365,8 @@ mod model {
     fn a_wake_is_never_lost_between_polls() {
         explore(|| {
             let (table, key) = parked();
+            // Who polls it was woken for it, by another waker.
+            table.get(key).unwrap().wake_by_ref(key, 4);
             let waker = {
                 let table = Arc::clone(&table);
                 thread::spawn(move || {

@@ -2,11 +2,8 @@
 //! client and server, a client of a message broker. What each leaves behind is asserted, nothing
 //! included. `.ci/suites` runs their own tests.
 
-#[path = "crates/broker.rs"]
 mod broker;
-#[path = "crates/http.rs"]
 mod http;
-#[path = "crates/pool.rs"]
 mod pool;
 
 use std::time::Duration;

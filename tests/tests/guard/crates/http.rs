@@ -17,7 +17,7 @@ const ACCEPTS: &str = "axum::serve::handle_connection";
 const ANSWERS: &str = "axum::serve::handle_connection::{async block}";
 /// Spawns the task that awaits the signal to shut down.
 const SERVES: &str = "axum::serve::WithGracefulShutdown::run";
-const SIGNAL: &str = "crates::http::signal";
+const SIGNAL: &str = "guard::crates::http::signal";
 
 /// A server, and what shuts it down.
 struct Shop {
