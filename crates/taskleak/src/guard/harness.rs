@@ -62,27 +62,31 @@ pub(super) fn enter() -> InForce {
             until: None,
         };
     }
-    let harness = &*HARNESS;
+    let subscriber = subscriber_here();
     InForce {
-        detector: harness.detector.clone(),
-        subscriber: harness.subscriber.clone(),
-        until: Some(dispatcher::set_default(&harness.subscriber)),
+        detector: HARNESS.detector.clone(),
+        until: Some(dispatcher::set_default(&subscriber)),
+        subscriber,
     }
 }
 
-/// Brings the one for tests into force for good, if none is, whatever subscriber the thread has:
-/// what is not of tasks goes on to that.
+/// The same for good.
 pub(super) fn stay() -> Detector {
     if let Some(detector) = in_force::detector() {
         return detector;
     }
-    let harness = &*HARNESS;
+    for_good(&subscriber_here());
+    HARNESS.detector.clone()
+}
+
+/// That of the detector for tests; what is not of tasks goes on to the subscriber of this thread, if
+/// it has one of its own.
+fn subscriber_here() -> Dispatch {
     let own = dispatcher::get_default(|own| is_threads_own(own).then(|| own.clone()));
     match own {
-        Some(own) => for_good(&subscriber(&harness.detector, Forward::to(own))),
-        None => for_good(&harness.subscriber),
+        Some(own) => subscriber(&HARNESS.detector, Forward::to(own)),
+        None => HARNESS.subscriber.clone(),
     }
-    harness.detector.clone()
 }
 
 /// The same subscriber, and what is spawned under it is recorded for tests: for a test that sets a

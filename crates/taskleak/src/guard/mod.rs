@@ -125,7 +125,10 @@ impl Guard {
         let at = Location::caller();
         async move {
             let left = self.watch.settled(|| false).await;
-            let mode = Mode::of_environment().unwrap_or_else(|error| panic!("{error}"));
+            let mode = match Mode::of_environment() {
+                Ok(mode) => mode,
+                Err(error) => panic!("{error}"),
+            };
             if let Left::Leaks(leaks) = left {
                 mode.tell(&format!("{leaks}\nverified at {at}"));
             }
@@ -428,6 +431,14 @@ mod tests {
             leave_a_grandchild().await;
             crate::daemon(|| tokio::spawn(pending::<()>()));
             // They stay, and it is over before the hour is.
+            assert!(guard.settled().await.is_empty());
+        });
+        // Also where there is hardly time to look.
+        runtime.block_on(async {
+            let guard = Guard::builder().settle(Duration::ZERO);
+            let guard = guard.allow("spawned_at=guard/mod.rs").unwrap();
+            let guard = guard.start().unwrap();
+            leave_a_grandchild().await;
             assert!(guard.settled().await.is_empty());
         });
         let error = Guard::builder().allow("functoin=x").unwrap_err();

@@ -18,8 +18,12 @@ use parking_lot::Mutex;
 /// So often the runtime goes round before a thread is started: enough for what is ready to run.
 const ROUNDS: u32 = 32;
 
+/// The pauses between looks: twice as long each time up to the second of these; then a part of what
+/// was waited for so far, up to the last. A look costs some microseconds for each thousand tasks.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+const LONG_PAUSE: Duration = Duration::from_millis(5);
+const PART: u32 = 50;
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits until `is_done`, for as long as `limit` at most.
 pub(super) fn settled<F: FnMut() -> bool + Unpin>(limit: Duration, is_done: F) -> Settled<F> {
@@ -79,7 +83,8 @@ impl Pulse {
         let beat = Arc::new(Beat::default());
         let its = Arc::clone(&beat);
         let run = move || {
-            let until = Instant::now() + limit;
+            let start = Instant::now();
+            let until = start + limit;
             let mut pause = FIRST_PAUSE;
             // The pulse holds the other one.
             while Arc::strong_count(&its) > 1 {
@@ -92,7 +97,8 @@ impl Pulse {
                     return;
                 }
                 thread::sleep(pause.min(left));
-                pause = LONGEST_PAUSE.min(pause * 2);
+                let most = (start.elapsed() / PART).clamp(LONG_PAUSE, LONGEST_PAUSE);
+                pause = most.min(pause * 2);
             }
         };
         let thread = thread::Builder::new().name("taskleak-settle".into());

@@ -138,7 +138,11 @@ struct Run {
 impl Run {
     #[track_caller]
     fn start(test: &Test, builder: &mut Builder) -> Run {
-        let mode = Mode::of_environment().unwrap_or_else(|error| panic!("{error}"));
+        // Not in closures, which would tell their own place in place of the test's.
+        let mode = match Mode::of_environment() {
+            Ok(mode) => mode,
+            Err(error) => panic!("{error}"),
+        };
         let InForce {
             detector,
             subscriber,
@@ -191,12 +195,8 @@ impl Run {
         };
         let (ended, left) = self.runtime.block_on(async {
             let ended = root.await;
-            let is_looked_at = match &ended {
-                Ended::Returned(output) => on_failure || !output.is_failure(),
-                Ended::Panicked(_) => on_failure,
-                Ended::TimedOut => false,
-            };
-            let left = match is_looked_at {
+            let is_over = !matches!(ended, Ended::TimedOut);
+            let left = match is_over && (on_failure || !ended.is_failure()) {
                 true => Some(watch.settled(|| page().is_some()).await),
                 false => None,
             };
@@ -208,15 +208,29 @@ impl Run {
             Some(Left::Nothing) => drop(self.runtime),
             _ => self.runtime.shutdown_background(),
         }
-        let (ended, leaks) = match (page(), left) {
-            (Some(page), _) => (Ended::TimedOut, Some(page)),
-            (None, Some(Left::Leaks(leaks))) => (ended, Some(leaks.to_string())),
-            (None, _) => (ended, None),
+        let leaks = match left {
+            Some(Left::Leaks(leaks)) => Some(leaks.to_string()),
+            _ => None,
         };
-        Done {
-            ended,
-            leaks,
-            mode: self.mode,
+        let mode = self.mode;
+        // A failure of the body's own goes before that it took long.
+        match page().filter(|_| !ended.is_failure()) {
+            Some(page) => Done {
+                ended: Ended::TimedOut,
+                leaks: Some(page),
+                mode,
+            },
+            None => Done { ended, leaks, mode },
+        }
+    }
+}
+
+impl<T: Outcome> Ended<T> {
+    fn is_failure(&self) -> bool {
+        match self {
+            Ended::Returned(output) => output.is_failure(),
+            Ended::Panicked(_) => true,
+            Ended::TimedOut => false,
         }
     }
 }

@@ -19,7 +19,7 @@ use taskleak_profile::allow::Allow;
 use taskleak_profile::leaks::{Leaks, Owner};
 use taskleak_profile::noise;
 use taskleak_profile::raw::RawTask;
-use taskleak_profile::snapshot::{Group, Kind, Snapshot, State};
+use taskleak_profile::snapshot::{Group, Kind, Snapshot, State, Tasks};
 use tokio::runtime::Handle;
 
 use super::settle::settled;
@@ -33,8 +33,10 @@ use crate::{Detector, polls, runtimes};
 /// are left are allowed, which reads debug info.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
 
-/// So many further looks are taken before a task counts as left, with as much time between.
+/// So many further looks are taken before a task counts as left, with as much time between; more
+/// if none of them catches it.
 const LOOKS: u32 = 5;
+const MOST_LOOKS: u32 = 100;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(3);
 
 #[derive(Debug)]
@@ -81,7 +83,7 @@ impl Watch {
         let mut looks = Looks::new(self);
         settled(self.settle, || looks.are_over() || gives_up()).await;
         let mut taken: Option<(Leaks, Vec<u64>)> = None;
-        for _ in 0..LOOKS {
+        for look in 0..MOST_LOOKS {
             // What came due while this thread was held up has had no turn yet.
             settled(BETWEEN_LOOKS, || looks.are_over() || gives_up()).await;
             if looks.are_over() && self.blindness().is_none() {
@@ -90,15 +92,22 @@ impl Watch {
             let left = self.left().tasks;
             // One that has ended since is not to be told of, and one that loops where it waits.
             let holds = |(leaks, of): &(Leaks, _)| *of == left && !leaks.iter().any(is_moving);
-            if taken.as_ref().is_some_and(holds) {
+            if taken
+                .as_ref()
+                .is_some_and(|taken| look >= LOOKS || holds(taken))
+            {
                 break;
             }
-            taken = Some((self.leaks(self.settle), left));
+            let (leaks, allowed) = self.look(self.settle);
+            *looks.allowed.ids.lock() = allowed;
+            // A task that is replaced by its like all the time may slip through a look.
+            if !leaks.is_empty() {
+                taken = Some((leaks, left));
+            }
         }
-        match taken.filter(|(leaks, _)| !leaks.is_empty()) {
-            Some((leaks, _)) => Left::Leaks(Box::new(leaks)),
-            None => Left::Allowed,
-        }
+        let leaks = taken.map(|(leaks, _)| leaks);
+        let slipped_through = || self.nothing_left().with_unseen(1);
+        Left::Leaks(Box::new(leaks.unwrap_or_else(slipped_through)))
     }
 
     /// The same on this thread, which nothing runs on.
@@ -117,14 +126,22 @@ impl Watch {
 
     /// Those that are left now, and not allowed.
     pub(super) fn leaks(&self, waited: Duration) -> Leaks {
+        self.look(waited).0
+    }
+
+    /// The same, and the ids of those that are allowed.
+    fn look(&self, waited: Duration) -> (Leaks, HashSet<u64>) {
         let askers = self.askers();
-        let mut snapshot = self.snapshot(false, &|task| !askers.contains(&task.id));
+        let mut snapshot = self.snapshot(true, &|task| !askers.contains(&task.id));
+        let allowed = self.allowed_in(&snapshot);
+        snapshot.tasks = Tasks::default();
         snapshot.groups.retain(|group| !self.allows(group));
         if let Some(why) = self.blindness() {
             snapshot.health.recording = false;
             snapshot.health.problems = vec![why];
         }
-        Leaks::new(self.owner.clone(), waited, snapshot).with_unseen(self.unseen())
+        let leaks = Leaks::new(self.owner.clone(), waited, snapshot);
+        (leaks.with_unseen(self.unseen()), allowed)
     }
 
     pub(super) fn nothing_left(&self) -> Leaks {
@@ -175,20 +192,13 @@ impl Watch {
     }
 
     /// The ids of those that are allowed to stay.
-    fn allowed(&self) -> HashSet<u64> {
-        let snapshot = self.snapshot(true, &|_| true);
+    fn allowed_in(&self, snapshot: &Snapshot) -> HashSet<u64> {
         let allowed = |group: &&Group| self.allows(group);
-        let groups: HashSet<_> = snapshot
-            .groups
-            .iter()
-            .filter(allowed)
-            .map(|group| group.id)
-            .collect();
+        let groups = snapshot.groups.iter().filter(allowed);
+        let groups: HashSet<_> = groups.map(|group| group.id).collect();
         let tasks = snapshot.tasks.iter();
-        tasks
-            .filter(|task| groups.contains(&task.group))
-            .map(|task| task.id)
-            .collect()
+        let tasks = tasks.filter(|task| groups.contains(&task.group));
+        tasks.map(|task| task.id).collect()
     }
 
     fn allows(&self, group: &Group) -> bool {
@@ -315,7 +325,7 @@ impl Looks {
         let (watch, allowed) = (Arc::clone(&self.watch), Arc::clone(&self.allowed));
         let find = move || {
             polls::belong_to_detector();
-            let ids = watch.allowed();
+            let ids = watch.allowed_in(&watch.snapshot(true, &|_| true));
             *allowed.ids.lock() = ids;
             allowed.is_asked.store(false, Ordering::Release);
         };
