@@ -312,7 +312,15 @@ fn a_library_loaded_later_is_found() {
     let code = "void late(void (*call)(void)) { call(); __asm__ volatile(\"\"); }";
     std::fs::write(&source, code).unwrap();
     let built = std::process::Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-g", "-o"])
+        // As the rest of the program, where it is built with frame pointers.
+        .args([
+            "-shared",
+            "-fPIC",
+            "-O1",
+            "-g",
+            "-fno-omit-frame-pointer",
+            "-o",
+        ])
         .args([&library, &source])
         .status()
         .unwrap();
