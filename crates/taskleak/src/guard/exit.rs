@@ -1,12 +1,15 @@
 //! The form for a whole binary: a look at the tasks when the process exits.
 
+use std::io;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use taskleak_profile::leaks::Leaks;
+use tokio::runtime::Builder;
 
 use super::mode::{Mode, tell_aloud};
-use super::watch::Watch;
+use super::watch::{Left, Watch};
+use crate::polls;
 
 static WATCH: OnceLock<Arc<Watch>> = OnceLock::new();
 
@@ -22,12 +25,16 @@ pub(super) fn watch(watch: Watch) -> bool {
 /// another one looks.
 fn check() -> Option<u8> {
     let watch = Arc::clone(WATCH.get()?);
-    let look = thread::Builder::new().name("taskleak-exit".into());
-    let look = look.spawn(move || watch.settled_here());
-    match look.map(thread::JoinHandle::join) {
-        Ok(Ok(None)) => None,
-        Ok(Ok(Some(leaks))) => tell(&leaks),
-        Ok(Err(_)) | Err(_) => {
+    let look = move || {
+        polls::belong_to_detector();
+        let runtime = Builder::new_current_thread().build()?;
+        Ok::<Left, io::Error>(runtime.block_on(watch.settled(|| false)))
+    };
+    let thread = thread::Builder::new().name("taskleak-exit".into());
+    match thread.spawn(look).map(thread::JoinHandle::join) {
+        Ok(Ok(Ok(Left::Nothing | Left::Allowed))) => None,
+        Ok(Ok(Ok(Left::Leaks(leaks)))) => tell(&leaks),
+        Ok(Ok(Err(_)) | Err(_)) | Err(_) => {
             tell_aloud("taskleak: cannot look at the tasks that are left: the look failed");
             Some(FAILED)
         }

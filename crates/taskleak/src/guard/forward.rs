@@ -10,9 +10,8 @@
 //! it show it to a thread that has one of its own. So:
 //! 1. Another thread is asked, one that has none of its own.
 //! 2. It is asked when an event is on its way that some other subscriber wants, but a few times
-//!    only for each change: a test that begins, or a subscriber or callsite that is made (`tracing`
-//!    then asks all subscribers about it). A global subscriber is set right after it was made, and
-//!    never again.
+//!    only for each subscriber or callsite that is made (`tracing` then asks all subscribers about
+//!    it). A global subscriber is set right after it was made, and never again.
 //!
 //! It can't forward `downcast_raw`, which a `Dispatch` does not have: in a test whose subscriber is
 //! tracing-opentelemetry's, `Span::context` finds nothing.

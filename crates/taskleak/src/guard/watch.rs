@@ -110,20 +110,6 @@ impl Watch {
         Left::Leaks(Box::new(leaks.unwrap_or_else(slipped_through)))
     }
 
-    /// The same on this thread, which nothing runs on.
-    pub(super) fn settled_here(self: &Arc<Self>) -> Option<Leaks> {
-        let until = Instant::now() + self.settle;
-        let mut looks = Looks::new(self);
-        while !looks.are_over() {
-            if Instant::now() >= until {
-                let leaks = self.leaks(self.settle);
-                return (!leaks.is_empty()).then_some(leaks);
-            }
-            thread::sleep(BETWEEN_LOOKS);
-        }
-        None
-    }
-
     /// Those that are left now, and not allowed.
     pub(super) fn leaks(&self, waited: Duration) -> Leaks {
         self.look(waited).0
