@@ -259,6 +259,11 @@ mod tests {
         Builder::new_current_thread().build().unwrap()
     }
 
+    fn workers(count: usize) -> Runtime {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(count).build().unwrap()
+    }
+
     /// Spawns a task that spawns one that stays, and ends.
     async fn leave_a_grandchild() {
         let child = tokio::spawn(async {
@@ -340,10 +345,7 @@ mod tests {
 
     #[test]
     fn whoever_holds_or_asks_it_is_no_leak() {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .build()
-            .unwrap();
+        let runtime = workers(2);
         runtime.block_on(async {
             let guard = Guard::new();
             let asked = tokio::spawn(async move {
@@ -380,10 +382,7 @@ mod tests {
 
     #[test]
     fn tests_that_share_a_runtime_are_told_apart() {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .build()
-            .unwrap();
+        let runtime = workers(2);
         let together = Barrier::new(4);
         thread::scope(|threads| {
             for number in 0..4u64 {
@@ -403,10 +402,7 @@ mod tests {
 
     #[test]
     fn who_has_nothing_left_does_not_wait() {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .build()
-            .unwrap();
+        let runtime = workers(1);
         runtime.block_on(async {
             let guard = Guard::builder().settle(Duration::from_secs(3600));
             let guard = guard.start().unwrap();
@@ -447,10 +443,7 @@ mod tests {
 
     #[test]
     fn guards_that_are_dropped_elsewhere_leave_no_scopes_behind() {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .build()
-            .unwrap();
+        let runtime = workers(1);
         let depth = |guard: &Guard| {
             let scope = guard.watch.scope().unwrap();
             scopes::depth(scope)
@@ -486,10 +479,7 @@ mod tests {
                 }
             });
         }
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .build()
-            .unwrap();
+        let runtime = workers(2);
         for _ in 0..10 {
             let stop = Arc::default();
             runtime.block_on(async {
@@ -528,10 +518,7 @@ mod tests {
 
     #[test]
     fn a_root_that_waits_for_who_asks_is_no_leak() {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .build()
-            .unwrap();
+        let runtime = workers(1);
         let guard = Arc::new(Guard::new());
         runtime.block_on(async {
             let its = Arc::clone(&guard);

@@ -81,12 +81,13 @@ impl Watch {
     /// Waits until nothing is left but what is allowed, or the time is over, or `gives_up`.
     pub(super) async fn settled(self: &Arc<Self>, gives_up: impl Fn() -> bool) -> Left {
         let mut looks = Looks::new(self);
-        settled(self.settle, || looks.are_over() || gives_up()).await;
+        let mut time = self.settle;
         let mut taken: Option<(Leaks, Vec<u64>)> = None;
         for look in 0..MOST_LOOKS {
-            // What came due while this thread was held up has had no turn yet.
-            settled(BETWEEN_LOOKS, || looks.are_over() || gives_up()).await;
-            if looks.are_over() && self.blindness().is_none() {
+            // After the first: what came due while a look held this thread up gets its turn.
+            settled(time, || looks.are_over() || gives_up()).await;
+            time = BETWEEN_LOOKS;
+            if looks.is_over && self.blindness().is_none() {
                 return looks.found();
             }
             let left = self.left().tasks;
@@ -259,6 +260,8 @@ struct Looks {
     start: Instant,
     next: Instant,
     allowed: Arc<Allowed>,
+    /// What the last look found.
+    is_over: bool,
     is_nothing: bool,
 }
 
@@ -277,6 +280,7 @@ impl Looks {
             start,
             next: start + FIRST_LOOK,
             allowed: Arc::default(),
+            is_over: false,
             is_nothing: false,
         }
     }
@@ -291,7 +295,8 @@ impl Looks {
             let allowed = self.allowed.ids.lock();
             left.tasks.iter().all(|id| allowed.contains(id))
         };
-        may_stay && self.watch.unseen() == 0 && spawned == self.watch.spawned()
+        self.is_over = may_stay && self.watch.unseen() == 0 && spawned == self.watch.spawned();
+        self.is_over
     }
 
     fn found(&self) -> Left {
