@@ -73,7 +73,7 @@ where
 
     fn on_enter(&self, id: &Id, _: Context<'_, S>) {
         if let Some(key) = self.key(id.into_u64()) {
-            self.recorder.enter(key);
+            self.recorder.enter_span(key);
         }
     }
 
@@ -81,7 +81,7 @@ where
         // The registry closes the span once every span that was made in it is closed, and that
         // may be long after the task has ended.
         if let Some(key) = self.key(id.into_u64())
-            && self.recorder.exit(key) == Exited::Dropped
+            && self.recorder.exit_span(key) == Exited::Dropped
         {
             self.recorder.end(key);
         }
@@ -111,4 +111,71 @@ impl std::fmt::Debug for TaskLayer {
 
 fn is_tokios(metadata: &Metadata<'_>) -> bool {
     Callsite::of(metadata).is_some()
+}
+
+#[cfg(all(test, not(taskleak_loom)))]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use taskleak_profile::snapshot::{Kind, State};
+    use tracing::{Instrument, Span};
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use crate::Detector;
+
+    /// The span of a task is `Span::current()` in its poll, and user code enters it where it
+    /// likes: around a part of the task, in a task that it spawns, on another thread.
+    #[test]
+    fn a_task_outlives_those_who_enter_its_span() {
+        let (layer, detector) = Detector::builder().layer();
+        let registry = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(registry, || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap();
+            let (to_task, from_test) = tokio::sync::oneshot::channel::<()>();
+            let task = async move {
+                async { Span::current().in_scope(|| ()) }
+                    .in_current_span()
+                    .await;
+                let child = tokio::spawn(tokio::task::yield_now().in_current_span());
+                child.await.unwrap();
+                let span = Span::current();
+                let (entered, was_entered) = mpsc::channel();
+                thread::spawn(move || span.in_scope(|| entered.send(())))
+                    .join()
+                    .unwrap()
+                    .unwrap();
+                was_entered.recv().unwrap();
+                tokio::spawn(async { from_test.await }.in_current_span())
+                    .await
+                    .unwrap()
+            };
+            runtime.block_on(async {
+                let task = tokio::spawn(task.in_current_span());
+                let waits = |detector: &Detector| {
+                    let groups = detector.snapshot().groups;
+                    let of_tasks = groups.into_iter().filter(|group| group.kind == Kind::Task);
+                    let mut waits: Vec<String> = of_tasks
+                        .map(|group| {
+                            assert_eq!(group.state, State::Waiting);
+                            assert_eq!(group.wakers_without_stack, 0);
+                            assert_eq!(group.waits_guessed, 0);
+                            format!("{} {:?}", group.count, group.wait)
+                        })
+                        .collect();
+                    waits.sort();
+                    waits
+                };
+                for _ in 0..20 {
+                    tokio::task::yield_now().await;
+                }
+                assert_eq!(waits(&detector), ["1 [ChanReceive]", "1 [Join]"]);
+                to_task.send(()).unwrap();
+                task.await.unwrap().unwrap();
+                assert!(waits(&detector).is_empty());
+            });
+        });
+    }
 }

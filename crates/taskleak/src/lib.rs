@@ -75,6 +75,7 @@ mod runtimes;
 mod scope;
 mod scopes;
 mod slots;
+mod state;
 mod subscriber;
 mod sweep;
 mod sync;

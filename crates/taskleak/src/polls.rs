@@ -22,10 +22,7 @@ pub(crate) struct Poll {
     /// The recorder that the key belongs to.
     pub(crate) recorder: u32,
     pub(crate) key: Key,
-    pub(crate) task_id: u64,
     pub(crate) kind: TaskKind,
-    /// What it spawns at this moment belongs to this scope; `None` for the task's own.
-    pub(crate) scope: Option<ScopeId>,
     /// Frames above it are the runtime's.
     pub(crate) bound: Bound,
 }
@@ -43,9 +40,56 @@ pub(crate) enum Owner {
     Detector,
 }
 
+/// A [`Poll`] field by field: each is read alone, as it was written. A wider load of what narrower
+/// stores have just written waits for them.
+struct Slot {
+    recorder: Cell<u32>,
+    key: Cell<Key>,
+    kind: Cell<TaskKind>,
+    scope: Cell<Option<ScopeId>>,
+    bound: Cell<Bound>,
+    /// Enters of the task's span by others than tokio, within the poll.
+    nested: Cell<u32>,
+}
+
+impl Slot {
+    const fn vacant() -> Slot {
+        Slot {
+            recorder: Cell::new(0),
+            key: Cell::new(Key::UNRECORDED),
+            kind: Cell::new(TaskKind::Task),
+            scope: Cell::new(None),
+            bound: Cell::new(Bound::THREAD),
+            nested: Cell::new(0),
+        }
+    }
+
+    fn set(&self, poll: Poll) {
+        self.recorder.set(poll.recorder);
+        self.key.set(poll.key);
+        self.kind.set(poll.kind);
+        self.scope.set(None);
+        self.bound.set(poll.bound);
+        self.nested.set(0);
+    }
+
+    fn is(&self, recorder: u32, key: Key) -> bool {
+        self.key.get() == key && self.recorder.get() == recorder
+    }
+
+    fn poll(&self) -> Poll {
+        Poll {
+            recorder: self.recorder.get(),
+            key: self.key.get(),
+            kind: self.kind.get(),
+            bound: self.bound.get(),
+        }
+    }
+}
+
 struct Thread {
     depth: Cell<usize>,
-    polls: [Cell<Option<Poll>>; MAX_DEPTH],
+    polls: [Slot; MAX_DEPTH],
     /// What it spawns outside of polls belongs to this scope.
     scope: Cell<Option<ScopeId>>,
     owner: Cell<Owner>,
@@ -57,7 +101,7 @@ thread_local! {
     static THREAD: Thread = const {
         Thread {
             depth: Cell::new(0),
-            polls: [const { Cell::new(None) }; MAX_DEPTH],
+            polls: [const { Slot::vacant() }; MAX_DEPTH],
             scope: Cell::new(None),
             owner: Cell::new(Owner::Host),
             ordinal: Cell::new(None),
@@ -71,7 +115,7 @@ pub(crate) fn push(poll: Poll) {
     THREAD.with(|thread| {
         let depth = thread.depth.get();
         if let Some(slot) = thread.polls.get(depth) {
-            slot.set(Some(poll));
+            slot.set(poll);
         }
         thread.depth.set(depth + 1);
     });
@@ -83,24 +127,44 @@ pub(crate) fn pop(recorder: u32, key: Key) {
         let depth = thread.depth.get();
         if depth > MAX_DEPTH {
             thread.depth.set(depth - 1);
-            return;
-        }
-        let is_it = |n: &usize| {
-            let poll = thread.polls[*n].get();
-            poll.is_some_and(|poll| poll.key == key && poll.recorder == recorder)
-        };
-        if let Some(at) = (0..depth).rev().find(is_it) {
+        } else if let Some(at) = thread.place(recorder, key) {
             thread.depth.set(at);
         }
     });
+}
+
+/// Somebody else than tokio enters the span of a task that this thread polls. Returns whether it
+/// does.
+pub(crate) fn nest(recorder: u32, key: Key) -> bool {
+    THREAD.with(|thread| {
+        let slot = thread.place(recorder, key).map(|at| &thread.polls[at]);
+        slot.inspect(|slot| slot.nested.set(slot.nested.get() + 1));
+        slot.is_some()
+    })
+}
+
+/// The span of a task is left. Returns whether its poll has returned.
+pub(crate) fn has_returned(recorder: u32, key: Key) -> bool {
+    THREAD.with(|thread| {
+        let slot = thread.place(recorder, key).map(|at| &thread.polls[at]);
+        match slot.map(|slot| (slot, slot.nested.get())) {
+            Some((_, 0)) => true,
+            Some((slot, nested)) => {
+                slot.nested.set(nested - 1);
+                false
+            }
+            // One of those that are not told apart, if there are any.
+            None => thread.depth.get() > MAX_DEPTH,
+        }
+    })
 }
 
 /// The innermost poll that is under way on this thread.
 pub(crate) fn innermost(recorder: u32) -> Option<Poll> {
     THREAD.with(|thread| {
         let top = thread.depth.get().checked_sub(1)?;
-        let poll = thread.polls.get(top)?.get()?;
-        (poll.recorder == recorder).then_some(poll)
+        let slot = thread.polls.get(top)?;
+        (slot.recorder.get() == recorder).then(|| slot.poll())
     })
 }
 
@@ -108,8 +172,8 @@ pub(crate) fn innermost(recorder: u32) -> Option<Poll> {
 #[cfg(feature = "test")]
 pub(crate) fn under_way(recorder: u32) -> impl Iterator<Item = Poll> {
     let polls = THREAD.with(|thread| {
-        let depth = thread.depth.get().min(MAX_DEPTH);
-        let poll = |at: usize| thread.polls[at].get().filter(|_| at < depth);
+        let depth = thread.depth.get();
+        let poll = |at: usize| (at < depth).then(|| thread.polls[at].poll());
         std::array::from_fn::<_, MAX_DEPTH, _>(poll)
     });
     let is_its = move |poll: &Poll| poll.recorder == recorder;
@@ -118,30 +182,28 @@ pub(crate) fn under_way(recorder: u32) -> impl Iterator<Item = Poll> {
 
 /// The scope that the innermost poll on this thread was put into, or the thread outside of polls.
 pub(crate) fn scope_here() -> Option<ScopeId> {
-    THREAD.with(|thread| match thread.innermost() {
-        Some(cell) => cell.get()?.scope,
-        None => thread.scope.get(),
-    })
+    THREAD.with(|thread| thread.scope().get())
 }
 
 /// Puts the innermost poll on this thread into a scope, or the thread outside of polls. Returns
-/// where it was.
+/// where it was. What a poll spawns in none belongs to its task's own.
 pub(crate) fn replace_scope(scope: Option<ScopeId>) -> Option<ScopeId> {
-    THREAD.with(|thread| match thread.innermost() {
-        Some(cell) => {
-            let poll = cell.get()?;
-            cell.set(Some(Poll { scope, ..poll }));
-            poll.scope
-        }
-        None => thread.scope.replace(scope),
-    })
+    THREAD.with(|thread| thread.scope().replace(scope))
 }
 
 impl Thread {
-    /// The cell of the innermost poll, or of the deepest that is told apart.
-    fn innermost(&self) -> Option<&Cell<Option<Poll>>> {
-        let top = self.depth.get().min(MAX_DEPTH).checked_sub(1)?;
-        self.polls.get(top)
+    /// The scope of the innermost poll, or of the deepest that is told apart, or of the thread.
+    fn scope(&self) -> &Cell<Option<ScopeId>> {
+        let top = self.depth.get().min(MAX_DEPTH).checked_sub(1);
+        top.map_or(&self.scope, |top| &self.polls[top].scope)
+    }
+
+    /// Where the innermost poll of this task is.
+    fn place(&self, recorder: u32, key: Key) -> Option<usize> {
+        let depth = self.depth.get().min(MAX_DEPTH);
+        (0..depth)
+            .rev()
+            .find(|at| self.polls[*at].is(recorder, key))
     }
 }
 
@@ -202,9 +264,7 @@ mod tests {
         Poll {
             recorder: 1,
             key: Key::new(slot, 0),
-            task_id: slot.into(),
             kind: TaskKind::Task,
-            scope: None,
             bound: Bound::here(),
         }
     }
@@ -215,12 +275,12 @@ mod tests {
         push(poll(1));
         push(poll(2));
         push(poll(3));
-        assert_eq!(innermost(1).unwrap().task_id, 3);
+        assert_eq!(innermost(1).unwrap().key.slot(), 3);
         assert!(innermost(2).is_none(), "another recorder's");
         pop(1, Key::new(2, 0));
-        assert_eq!(innermost(1).unwrap().task_id, 1);
+        assert_eq!(innermost(1).unwrap().key.slot(), 1);
         pop(1, Key::new(9, 0));
-        assert_eq!(innermost(1).unwrap().task_id, 1);
+        assert_eq!(innermost(1).unwrap().key.slot(), 1);
         pop(1, Key::new(1, 0));
         assert!(innermost(1).is_none());
     }
@@ -238,6 +298,19 @@ mod tests {
         assert_eq!(scope_here(), inner);
         pop(1, Key::new(1, 0));
         assert_eq!(replace_scope(None), outer);
+    }
+
+    #[test]
+    fn a_span_that_is_entered_within_its_poll_is_left_within() {
+        let key = Key::new(1, 0);
+        assert!(!nest(1, key) && !has_returned(1, key));
+        push(poll(1));
+        assert!(nest(1, key) && nest(1, key));
+        push(poll(2));
+        assert!(!has_returned(1, key) && !has_returned(1, key));
+        assert!(has_returned(1, key));
+        pop(1, key);
+        assert!(innermost(1).is_none());
     }
 
     #[test]

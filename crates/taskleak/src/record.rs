@@ -1,39 +1,37 @@
 //! One task's record: 128 bytes, all atomics, no lock.
 //!
-//! The state word:
-//!
-//! ```text
-//! 63………………32   31……………18     17………4     3         2      1          0
-//! since         generation    wakers     UNWOKEN   LIVE   NOTIFIED   RUNNING
-//! ```
-//!
-//! `since` is a tick of the coarse clock: when the task went into its present state. So it is
-//! waiting-since while it waits and woken-at while it is runnable, and can't be torn from it.
+//! Two words hold the state (`state.rs`): `wake`, which any thread changes by a compare-and-swap,
+//! and `poll`, which only the thread that polls the task writes, by a plain store. So a poll, and
+//! what it does to its own wakers, costs no locked instruction.
 //!
 //! Rules:
 //! 1. A record belongs to one task from [`Record::start`] to [`Record::end`]. `start` writes
 //!    the fields first and the word last (release); `end` clears LIVE and counts the generation
 //!    up, so that every later transition with the old key fails.
-//! 2. The fields below the word are written by the spawner before the task is shared, and after
-//!    that by the thread that polls it alone. tokio polls a task on one thread at a time, with
-//!    an acquire/release edge between two polls, so they need no read-modify-write.
-//! 3. Wakers are cloned, dropped and woken on any thread, also after the task has ended: those
-//!    transitions are a compare-and-swap of the word that checks the key first. The word holds
-//!    the low 14 bits of the generation: a swap is fooled only if the slot is reused a multiple
-//!    of 16,384 times, in the same tick, between the check and the swap.
+//! 2. `poll` and the fields below it are written by the spawner before the task is shared, and
+//!    after that by the thread that polls it alone. tokio polls a task on one thread at a time,
+//!    with an acquire/release edge between two polls, so they need no read-modify-write.
+//! 3. Wakers are cloned, dropped and woken on any thread, also after the task has ended: outside
+//!    of the task's own poll those transitions are a compare-and-swap of the word that checks the
+//!    key first. The word holds the low 14 bits of the generation: a swap is fooled only if the
+//!    slot is reused a multiple of 16,384 times, in the same tick, between the check and the swap.
+//!    Who swaps has read the word (acquire) before `poll`: a clone that was counted before a loss
+//!    that the word tells of is seen with it, so no loss is taken for one too many.
 //! 4. A reader copies a record with [`Record::read`], which fails if the record changed hands
 //!    meanwhile. It never writes. A poll counts itself before it writes anything else, so a copy
 //!    with one count of polls before and after is not of two polls, be they in one tick.
 //! 5. The waker count saturates at [`MANY_WAKERS`] and then stays: too many is never "none".
 //! 6. tokio polls a task that was woken, and enters its span once more to drop its future. So an
 //!    enter without a wake (UNWOKEN) that leaves no waker behind is the end of the task, for
-//!    those who are not told of it ([`Exited::Dropped`]).
+//!    those who are not told of it ([`Exited::Dropped`]). A wake is told of before tokio acts on
+//!    it, and a poll may begin in between; then one wake of several was for the poll after. So
+//!    the poll that comes after one which had seen several is never taken for UNWOKEN (SPARE).
 //! 7. The drop of the last waker of a task that waits and was not woken is noted by whoever
 //!    dropped it, in one word with the low 12 bits of the generation. A note is of the present
 //!    wait if its generation is the task's and it is not older than `since`. If a waker of the task
 //!    was cloned where this recorder does not see it, the note says that instead, for good: of such
 //!    a task "no waker" is not known.
-//! 8. The word of a task that has ended keeps the tick of that in `since`, until the next task.
+//! 8. The word of a task that has ended keeps the tick of that in `woken`, until the next task.
 //! 9. The link is the free list's while the slot is free, and the scope of the task while a task
 //!    has it. Only the spawner and the thread that polls the task write a scope, never after
 //!    the end. The free list writes it by a release store, after the word says that the task has
@@ -47,31 +45,13 @@ use taskleak_stack::StackId;
 
 use crate::key::Key;
 use crate::scopes::ScopeId;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use crate::state::{Glance, MANY_WAKERS, Tick};
+use crate::state::{PollWord, State, WakeWord};
+use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 use crate::waits::{WAITS, Wait, Waits};
-
-const RUNNING: u64 = 1 << 0;
-const NOTIFIED: u64 = 1 << 1;
-const LIVE: u64 = 1 << 2;
-const UNWOKEN: u64 = 1 << 3;
-const WAKERS_SHIFT: u32 = 4;
-const WAKERS_MASK: u64 = (1 << 14) - 1;
-const ONE_WAKER: u64 = 1 << WAKERS_SHIFT;
-const GENERATION_SHIFT: u32 = 18;
-const GENERATION_MASK: u64 = (1 << 14) - 1;
-const SINCE_SHIFT: u32 = 32;
-
-/// What a poll changes: the flags and `since`.
-const STATE_BITS: u64 = RUNNING | NOTIFIED | UNWOKEN | !0 << SINCE_SHIFT;
 
 /// How often a reader tries for a copy that holds still.
 const READ_TRIES: u32 = 8;
-
-/// The count that stands for "this many or more".
-pub(crate) const MANY_WAKERS: u32 = WAKERS_MASK as u32;
-
-/// A time of the coarse clock.
-pub(crate) type Tick = u32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -107,8 +87,8 @@ pub(crate) struct Birth {
     /// The scope that it belongs to.
     pub(crate) scope: Option<ScopeId>,
     pub(crate) created: Option<StackId>,
-    pub(crate) name: u32,
-    pub(crate) location: u32,
+    pub(crate) name: u16,
+    pub(crate) location: u16,
     pub(crate) future_bytes: u32,
 }
 
@@ -186,61 +166,31 @@ pub(crate) struct Lost {
     pub(crate) by: Option<StackId>,
 }
 
-/// A state word, as one sees it who looks at every task again and again: two that are equal are
-/// of the same task in the same wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Glance(u64);
-
-impl Glance {
-    /// Of no task.
-    pub(crate) const NONE: Glance = Glance(0);
-
-    /// The task is alive, and neither runs nor was it woken.
-    pub(crate) fn waits(self) -> bool {
-        self.0 & (LIVE | RUNNING | NOTIFIED) == LIVE
-    }
-
-    pub(crate) fn has_wakers(self) -> bool {
-        wakers(self.0) != 0
-    }
-
-    pub(crate) fn since(self) -> Tick {
-        since(self.0)
-    }
-
-    /// It is of a task that is alive, and the other of the same one.
-    pub(crate) fn same_task(self, other: Glance) -> bool {
-        const TASK: u64 = LIVE | GENERATION_MASK << GENERATION_SHIFT;
-        self.0 & LIVE != 0 && self.0 & TASK == other.0 & TASK
-    }
-}
-
 /// The first half, one cache line, is what polls and wakes touch, and a look at the state.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Record {
     /// The key of the task; 0 while the slot has never been used.
     key: AtomicU64,
-    word: AtomicU64,
-    task_id: AtomicU64,
+    wake: AtomicU64,
+    poll: AtomicU64,
     polls: AtomicU64,
+    task_id: AtomicU64,
     busy_ticks: AtomicU32,
     spawned: AtomicU32,
     /// Kind in the low 2 bits, then whether it is a daemon, whether its wakers are watched by this
     /// crate (`root.rs`), rule 10, and the runtime's id above.
     runtime_kind: AtomicU32,
-    /// The capture budget: a tick's low 28 bits, and the unwindings in it.
-    budget: AtomicU32,
     /// References to the span.
     span_refs: AtomicU32,
     /// Rule 9.
     link: AtomicU32,
+    created: AtomicU32,
     parent: AtomicU64,
     /// The parent's key; 0 for none.
     parent_key: AtomicU64,
-    created: AtomicU32,
-    name: AtomicU32,
-    location: AtomicU32,
+    name: AtomicU16,
+    location: AtomicU16,
     future_bytes: AtomicU32,
     /// Rule 7: the tick (32), the stack's id (20), the generation (12).
     lost: AtomicU64,
@@ -264,20 +214,20 @@ impl Record {
     pub(crate) fn vacant() -> Record {
         Record {
             key: AtomicU64::new(0),
-            word: AtomicU64::new(0),
-            task_id: AtomicU64::new(0),
+            wake: AtomicU64::new(0),
+            poll: AtomicU64::new(0),
             polls: AtomicU64::new(0),
+            task_id: AtomicU64::new(0),
             busy_ticks: AtomicU32::new(0),
             spawned: AtomicU32::new(0),
             runtime_kind: AtomicU32::new(0),
-            budget: AtomicU32::new(0),
             span_refs: AtomicU32::new(0),
             link: AtomicU32::new(0),
             parent: AtomicU64::new(0),
             parent_key: AtomicU64::new(0),
             created: AtomicU32::new(0),
-            name: AtomicU32::new(0),
-            location: AtomicU32::new(0),
+            name: AtomicU16::new(0),
+            location: AtomicU16::new(0),
             future_bytes: AtomicU32::new(0),
             lost: AtomicU64::new(0),
             waits: std::array::from_fn(|_| AtomicU32::new(0)),
@@ -305,19 +255,17 @@ impl Record {
         let daemon = if birth.daemon { DAEMON } else { 0 };
         self.runtime_kind
             .store(birth.kind as u32 | daemon, Ordering::Relaxed);
-        self.budget.store(0, Ordering::Relaxed);
         self.span_refs.store(1, Ordering::Relaxed);
         self.set_scope(birth.scope);
         self.clear_waits();
-        let word = LIVE | NOTIFIED | generation_bits(key) | u64::from(now) << SINCE_SHIFT;
-        self.word.store(word, Ordering::Release);
+        self.poll.store(PollWord::born(now).0, Ordering::Relaxed);
+        let wake = WakeWord::born(key, now);
+        self.wake.store(wake.0, Ordering::Release);
     }
 
     /// The task is over. `None` if it was not alive.
     pub(crate) fn end(&self, key: Key, now: Tick) -> Option<Ended> {
-        let next = u64::from(key.generation().wrapping_add(1)) & GENERATION_MASK;
-        let ended = with_since(next << GENERATION_SHIFT, now);
-        self.update(key, |_| Some(ended)).ok()?;
+        self.update(key, |_| Some(WakeWord::ended(key, now)))?;
         // Nobody else has the record before it is on a free list.
         Some(Ended {
             scope: self.scope(),
@@ -337,78 +285,91 @@ impl Record {
 
     /// When the task ended that had the slot last, while no other has it.
     pub(crate) fn ended(&self, key: Key) -> Option<Tick> {
-        let word = self.word.load(Ordering::Acquire);
-        (word & LIVE == 0 && self.is(key)).then(|| since(word))
+        let wake = WakeWord(self.wake.load(Ordering::Acquire));
+        (!wake.is_live() && self.is(key)).then(|| wake.woken())
     }
 
     /// A poll begins. The caller polls the task.
     pub(crate) fn enter(&self, key: Key, now: Tick) -> bool {
-        let entered = self
-            .update(key, |word| {
-                let unwoken = if word & NOTIFIED == 0 { UNWOKEN } else { 0 };
-                Some(with_since(word & !NOTIFIED | RUNNING | unwoken, now))
-            })
-            .is_ok();
-        if entered {
-            let polls = self.polls.load(Ordering::Relaxed);
-            self.polls.store(polls + 1, Ordering::Relaxed);
-        }
+        let Some(state) = self.state_of(key) else {
+            return false;
+        };
+        let polls = self.polls.load(Ordering::Relaxed);
+        self.polls.store(polls + 1, Ordering::Relaxed);
+        self.poll.store(state.entered(now).0, Ordering::Relaxed);
         // A reader that sees what this poll writes must see the poll counted (rule 4).
         fence(Ordering::Release);
-        entered
+        true
     }
 
     /// A poll has returned. The caller polled the task.
     pub(crate) fn exit(&self, key: Key, now: Tick) -> Exited {
-        let left = |word: u64| Some(with_since(word & !(RUNNING | UNWOKEN), now));
-        if let Ok(before) = self.update(key, left) {
-            let busy = self.busy_ticks.load(Ordering::Relaxed);
-            // The threads that publish the time may do so in the wrong order.
-            let poll = (now.wrapping_sub(since(before)) as i32).max(0) as u32;
+        let Some(state) = self.state_of(key) else {
+            return Exited::Polled;
+        };
+        // The threads that publish the time may do so in the wrong order.
+        let busy = now.wrapping_sub(state.poll.since()) as i32;
+        if busy > 0 {
+            let before = self.busy_ticks.load(Ordering::Relaxed);
             self.busy_ticks
-                .store(busy.wrapping_add(poll), Ordering::Relaxed);
-            // The wakers of a `block_on` are not seen.
-            let unwoken = before & (UNWOKEN | NOTIFIED) == UNWOKEN;
-            if unwoken && self.kind() != TaskKind::BlockOn {
-                if wakers(before) == 0 && !self.is_doubtful() {
-                    return Exited::Dropped;
-                }
-                self.forget_waker(key);
-                return Exited::PolledUnwoken;
-            }
+                .store(before.wrapping_add(busy as u32), Ordering::Relaxed);
         }
-        Exited::Polled
+        self.poll.store(state.poll.left(now).0, Ordering::Release);
+        if state.is_unwoken() {
+            self.left_unwoken(key, state)
+        } else {
+            Exited::Polled
+        }
+    }
+
+    #[cold]
+    fn left_unwoken(&self, key: Key, state: State) -> Exited {
+        // The wakers of a `block_on` are not seen.
+        if self.kind() == TaskKind::BlockOn {
+            return Exited::Polled;
+        }
+        if state.wakers() == 0 && !self.is_doubtful() {
+            return Exited::Dropped;
+        }
+        // One was used up where nobody told of it (rule 10).
+        self.update(key, State::lost_elsewhere);
+        let others = self.runtime_kind.load(Ordering::Relaxed);
+        self.runtime_kind
+            .store(others | DOUBTFUL, Ordering::Relaxed);
+        Exited::PolledUnwoken
     }
 
     fn is_doubtful(&self) -> bool {
         self.runtime_kind.load(Ordering::Relaxed) & DOUBTFUL != 0
     }
 
-    /// One was used up where nobody told of it (rule 10). The caller polled the task.
-    #[cold]
-    fn forget_waker(&self, key: Key) {
-        let _gone = self.update(key, |word| can_lose_waker(word).then(|| word - ONE_WAKER));
-        let others = self.runtime_kind.load(Ordering::Relaxed);
-        self.runtime_kind
-            .store(others | DOUBTFUL, Ordering::Relaxed);
+    /// A waker was cloned within the poll of the task, by the caller, who polls it.
+    pub(crate) fn clone_waker_in_poll(&self, key: Key) -> Cloned {
+        let Some(state) = self.state_of(key) else {
+            return Cloned::Gone;
+        };
+        self.poll.store(state.cloned().0, Ordering::Relaxed);
+        Cloned::After(state.wakers())
     }
 
-    /// A waker was cloned, on any thread.
-    pub(crate) fn clone_waker(&self, key: Key) -> Cloned {
-        let before = self.update(key, |word| {
-            (wakers(word) != MANY_WAKERS).then(|| word + ONE_WAKER)
-        });
-        match before {
-            Ok(word) => Cloned::After(wakers(word)),
-            Err(Gone) => Cloned::Gone,
+    /// A waker was cloned elsewhere, on any thread.
+    pub(crate) fn clone_waker(&self, key: Key) {
+        self.update(key, State::cloned_elsewhere);
+    }
+
+    /// A waker was dropped within the poll of the task, by the caller, who polls it.
+    pub(crate) fn drop_waker_in_poll(&self, key: Key) -> Dropped {
+        let state = self.state_of(key);
+        if let Some(state) = state {
+            self.poll.store(state.lost().0, Ordering::Relaxed);
         }
+        dropped(state)
     }
 
-    /// A waker was dropped, on any thread.
+    /// A waker was dropped elsewhere, on any thread.
     pub(crate) fn drop_waker(&self, key: Key) -> Dropped {
-        let before = self.update(key, |word| can_lose_waker(word).then(|| word - ONE_WAKER));
-        match before {
-            Ok(word) if wakers(word) == 1 && Glance(word).waits() => Dropped::Last,
+        match self.update(key, State::lost_elsewhere) {
+            Some(before) if before.wakers() == 1 && before.waits() => Dropped::Last,
             before => dropped(before),
         }
     }
@@ -434,21 +395,12 @@ impl Record {
 
     /// A waker was woken and kept, on any thread.
     pub(crate) fn wake_by_ref(&self, key: Key, now: Tick) {
-        let _gone = self.update(key, |word| {
-            (word & NOTIFIED == 0).then(|| notified(word, now))
-        });
+        self.update(key, |state| state.woken(now));
     }
 
     /// A waker was woken and used up, on any thread.
     pub(crate) fn wake(&self, key: Key, now: Tick) -> Dropped {
-        dropped(self.update(key, |word| {
-            let word = notified(word, now);
-            Some(if can_lose_waker(word) {
-                word - ONE_WAKER
-            } else {
-                word
-            })
-        }))
+        dropped(self.update(key, |state| Some(state.woken_by_value(now))))
     }
 
     /// Notes where a waker was cloned, before which `alive` were. The caller polls the task.
@@ -474,15 +426,10 @@ impl Record {
 
     /// Whether the task may still unwind in this tick; counts it if so. The caller polls it.
     pub(crate) fn spend_capture(&self, now: Tick, most: u32) -> bool {
-        let budget = self.budget.load(Ordering::Relaxed);
-        let tick = now & 0x0fff_ffff;
-        let spent = if budget >> 4 == tick { budget & 0xf } else { 0 };
-        if spent >= most {
-            return false;
-        }
-        self.budget
-            .store(tick << 4 | (spent + 1), Ordering::Relaxed);
-        true
+        let poll = PollWord(self.poll.load(Ordering::Relaxed));
+        let spent = poll.spent(now, most);
+        spent.inspect(|poll| self.poll.store(poll.0, Ordering::Relaxed));
+        spent.is_some()
     }
 
     /// The id of the runtime that polls the task; 0 if it is not known yet.
@@ -509,9 +456,16 @@ impl Record {
         TaskKind::from_bits(self.runtime_kind.load(Ordering::Relaxed) & KIND_MASK)
     }
 
-    /// The state, to be compared with that of another time.
+    /// The state, to be compared with that of another time. A task that is polled so fast that
+    /// its words do not hold still is running.
     pub(crate) fn glance(&self) -> Glance {
-        Glance(self.word.load(Ordering::Relaxed))
+        for _ in 0..READ_TRIES {
+            let state = self.state();
+            if state.poll.0 == self.poll.load(Ordering::Relaxed) {
+                return state.glance();
+            }
+        }
+        self.state().as_running().glance()
     }
 
     /// Whether the task of a copy has lived in the same scope since.
@@ -527,6 +481,11 @@ impl Record {
 
     pub(crate) fn task_id(&self) -> u64 {
         self.task_id.load(Ordering::Relaxed)
+    }
+
+    /// The key of the task that spawned it.
+    pub(crate) fn parent_key(&self) -> Option<Key> {
+        Key::from_span_id(self.parent_key.load(Ordering::Relaxed))
     }
 
     pub(crate) fn is(&self, key: Key) -> bool {
@@ -545,7 +504,9 @@ impl Record {
 
     /// A reference to the span is gone. Returns whether it was the last.
     pub(crate) fn drop_span_ref(&self) -> bool {
-        self.span_refs.fetch_sub(1, Ordering::AcqRel) == 1
+        // Only who has a reference can make another, so of one that is the last there is no race.
+        self.span_refs.load(Ordering::Acquire) == 1
+            || self.span_refs.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     /// The link of the free list; only the table uses it.
@@ -558,18 +519,19 @@ impl Record {
     pub(crate) fn read(&self) -> Option<Copied> {
         let mut last = None;
         for _ in 0..READ_TRIES {
-            let word = self.word.load(Ordering::Acquire);
-            if word & LIVE == 0 {
+            let state = self.state();
+            if !state.wake.is_live() {
                 return None;
             }
-            let copied = self.copy(word);
+            let copied = self.copy(state);
             fence(Ordering::Acquire);
-            let one_poll = copied.polls == self.polls.load(Ordering::Relaxed);
-            let changed = word ^ self.word.load(Ordering::Relaxed);
-            if changed & !(WAKERS_MASK << WAKERS_SHIFT) == 0 && one_poll {
+            let one_poll = copied.polls == self.polls.load(Ordering::Relaxed)
+                && state.poll.0 == self.poll.load(Ordering::Relaxed);
+            let wake = WakeWord(self.wake.load(Ordering::Relaxed));
+            if one_poll && wake.same_wakes(state.wake) {
                 return Some(copied);
             }
-            if changed & !(WAKERS_MASK << WAKERS_SHIFT | STATE_BITS) == 0 {
+            if wake.same_task(state.wake) {
                 // The same task throughout: what the birth says holds, what it waits for may not.
                 last = Some(Copied {
                     running: true,
@@ -581,35 +543,39 @@ impl Record {
         last
     }
 
-    fn copy(&self, word: u64) -> Copied {
+    fn copy(&self, state: State) -> Copied {
         // Before what a poll writes; `read` compares it with the count after.
         let polls = self.polls.load(Ordering::Acquire);
         let runtime_kind = self.runtime_kind.load(Ordering::Relaxed);
+        let wakers = state.wakers();
         let mut waits = self.waits();
-        let lost = (wakers(word) == 0).then(|| self.lost(word)).flatten();
+        let lost = (wakers == 0).then(|| self.lost(state.since())).flatten();
         // Where a lost task waited is told by the wakers that it had.
-        if wakers(word) != MANY_WAKERS && lost.is_none() {
-            waits.settle(polls, wakers(word));
+        if wakers != MANY_WAKERS && lost.is_none() {
+            waits.settle(polls, wakers);
         }
         Copied {
-            glance: Glance(word),
+            glance: state.glance(),
             birth: Birth {
                 task_id: self.task_id.load(Ordering::Relaxed),
                 parent: self.parent.load(Ordering::Relaxed),
-                parent_key: Key::from_span_id(self.parent_key.load(Ordering::Relaxed)),
+                parent_key: self.parent_key(),
                 kind: TaskKind::from_bits(runtime_kind & KIND_MASK),
                 daemon: runtime_kind & DAEMON != 0,
                 scope: self.scope(),
                 created: StackId::from_u32(unmodelled(&self.created)),
                 name: self.name.load(Ordering::Relaxed),
-                location: unmodelled(&self.location),
+                location: match cfg!(taskleak_loom) {
+                    true => 0,
+                    false => self.location.load(Ordering::Relaxed),
+                },
                 future_bytes: unmodelled(&self.future_bytes),
             },
             spawned: self.spawned.load(Ordering::Relaxed),
-            since: since(word),
-            running: word & RUNNING != 0,
-            notified: word & NOTIFIED != 0,
-            wakers: wakers(word),
+            since: state.since(),
+            running: state.is_running(),
+            notified: state.is_notified(),
+            wakers,
             polls,
             busy_ticks: unmodelled(&self.busy_ticks),
             runtime: runtime_kind >> RUNTIME_SHIFT,
@@ -624,13 +590,13 @@ impl Record {
     }
 
     /// What is noted of the present wait (rule 7).
-    fn lost(&self, word: u64) -> Option<Lost> {
+    fn lost(&self, since: Tick) -> Option<Lost> {
         let key = self.last_key()?;
         let packed = self.lost.load(Ordering::Relaxed);
         let (at, by) = ((packed >> 32) as Tick, packed as u32);
         let is_of_this_wait = by & LOST_GENERATION_MASK == lost_generation(key)
             && by >> 12 != UNSEEN
-            && at.wrapping_sub(since(word)) as i32 >= 0;
+            && at.wrapping_sub(since) as i32 >= 0;
         (packed != 0 && is_of_this_wait).then(|| Lost {
             at,
             by: StackId::from_u32(by >> 12),
@@ -648,23 +614,39 @@ impl Record {
         }
     }
 
-    /// Swaps the word for `next(word)` while the record is the task's; `None` leaves it. Returns
-    /// the word before.
-    fn update(&self, key: Key, next: impl Fn(u64) -> Option<u64>) -> Result<u64, Gone> {
-        let mut word = self.word.load(Ordering::Acquire);
+    /// Both words; of one moment if `poll` is the same after.
+    fn state(&self) -> State {
+        let poll = PollWord(self.poll.load(Ordering::Acquire));
+        let wake = WakeWord(self.wake.load(Ordering::Acquire));
+        State { wake, poll }
+    }
+
+    /// The same in the order of rule 3, while the record is the task's.
+    fn state_of(&self, key: Key) -> Option<State> {
+        let wake = WakeWord(self.wake.load(Ordering::Acquire));
+        self.state_at(key, wake)
+    }
+
+    fn state_at(&self, key: Key, wake: WakeWord) -> Option<State> {
+        let poll = PollWord(self.poll.load(Ordering::Relaxed));
+        (wake.is_of(key) && self.is(key)).then_some(State { wake, poll })
+    }
+
+    /// Swaps the word of wakes for `next` of the state while the record is the task's; `None`
+    /// leaves it. Returns the state before.
+    fn update(&self, key: Key, next: impl Fn(State) -> Option<WakeWord>) -> Option<State> {
+        let mut wake = self.wake.load(Ordering::Acquire);
         loop {
-            if word & LIVE == 0 || !same_generation(word, key) || !self.is(key) {
-                return Err(Gone);
-            }
-            let Some(new) = next(word) else {
-                return Ok(word);
+            let state = self.state_at(key, WakeWord(wake))?;
+            let Some(new) = next(state) else {
+                return Some(state);
             };
             match self
-                .word
-                .compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Acquire)
+                .wake
+                .compare_exchange_weak(wake, new.0, Ordering::AcqRel, Ordering::Acquire)
             {
-                Ok(_) => return Ok(word),
-                Err(now) => word = now,
+                Ok(_) => return Some(state),
+                Err(now) => wake = now,
             }
         }
     }
@@ -679,39 +661,12 @@ fn unmodelled(field: &AtomicU32) -> u32 {
     }
 }
 
-/// The task of this key has ended.
-struct Gone;
-
-fn dropped(before: Result<u64, Gone>) -> Dropped {
+fn dropped(before: Option<State>) -> Dropped {
     match before {
-        Ok(word) if wakers(word) == 0 => Dropped::Unseen,
-        Ok(_) => Dropped::Counted,
-        Err(Gone) => Dropped::Gone,
+        Some(state) if state.wakers() == 0 => Dropped::Unseen,
+        Some(_) => Dropped::Counted,
+        None => Dropped::Gone,
     }
-}
-
-fn notified(word: u64, now: Tick) -> u64 {
-    if word & (RUNNING | NOTIFIED) == 0 {
-        with_since(word | NOTIFIED, now)
-    } else {
-        word | NOTIFIED
-    }
-}
-
-fn can_lose_waker(word: u64) -> bool {
-    wakers(word) != 0 && wakers(word) != MANY_WAKERS
-}
-
-fn wakers(word: u64) -> u32 {
-    (word >> WAKERS_SHIFT & WAKERS_MASK) as u32
-}
-
-fn since(word: u64) -> Tick {
-    (word >> SINCE_SHIFT) as u32
-}
-
-fn with_since(word: u64, now: Tick) -> u64 {
-    word & ((1 << SINCE_SHIFT) - 1) | u64::from(now) << SINCE_SHIFT
 }
 
 fn noted(stack: u32, key: Key) -> u32 {
@@ -720,14 +675,6 @@ fn noted(stack: u32, key: Key) -> u32 {
 
 fn lost_generation(key: Key) -> u32 {
     key.generation() & LOST_GENERATION_MASK
-}
-
-fn generation_bits(key: Key) -> u64 {
-    (u64::from(key.generation()) & GENERATION_MASK) << GENERATION_SHIFT
-}
-
-fn same_generation(word: u64, key: Key) -> bool {
-    word & (GENERATION_MASK << GENERATION_SHIFT) == generation_bits(key)
 }
 
 #[cfg(all(test, not(taskleak_loom)))]
@@ -767,7 +714,7 @@ mod tests {
     }
 
     fn clone_at(record: &Record, stack: u32) {
-        match record.clone_waker(key()) {
+        match record.clone_waker_in_poll(key()) {
             Cloned::After(alive) => record.note_wait(alive, StackId::from_u32(stack)),
             Cloned::Gone => panic!("the task has not ended"),
         }
@@ -921,7 +868,8 @@ mod tests {
     fn a_stale_key_changes_nothing() {
         let record = parked(&[&[1]]);
         let stale = Key::new(3, 6);
-        assert_eq!(record.clone_waker(stale), Cloned::Gone);
+        assert_eq!(record.clone_waker_in_poll(stale), Cloned::Gone);
+        record.clone_waker(stale);
         assert_eq!(record.wake(stale, 9), Dropped::Gone);
         assert!(!record.enter(stale, 9) && record.end(stale, 9).is_none());
         assert_eq!(record.read().unwrap().wakers, 1);
@@ -937,10 +885,12 @@ mod tests {
     fn wakers_saturate_and_are_never_none_after() {
         let record = parked(&[]);
         for _ in 0..=MANY_WAKERS {
-            let _ = record.clone_waker(key());
+            record.clone_waker(key());
+            let _ = record.clone_waker_in_poll(key());
         }
         for _ in 0..=MANY_WAKERS {
             let _ = record.drop_waker(key());
+            let _ = record.drop_waker_in_poll(key());
         }
         assert_eq!(record.read().unwrap().wakers, MANY_WAKERS);
     }

@@ -22,7 +22,7 @@ use crate::polls::{self, Owner, Poll};
 use crate::record::{
     Birth, Cloned, Copied, Dropped, Exited, Lost, MANY_WAKERS, Record, TaskKind, Tick,
 };
-use crate::runtimes;
+use crate::runtimes::{self, number_of};
 use crate::scopes::{self, Facts, ScopeId};
 use crate::table::{Fate, Table};
 use crate::tokio_trace::{SpawnFields, WakerEvent, WakerOp};
@@ -30,10 +30,9 @@ use crate::tokio_trace::{SpawnFields, WakerEvent, WakerOp};
 /// The capture budget of a service, at what a park may cost it at most.
 const FEW_UNWINDS: u32 = 3;
 
-/// The capture budget where tests record, which are short and in which every stack counts: the most
-/// that a record can count.
+/// The capture budget where tests record, which are short and in which every stack counts.
 #[cfg(feature = "test")]
-const MANY_UNWINDS: u32 = 15;
+const MANY_UNWINDS: u32 = crate::state::MOST_SPENT;
 
 /// What a detector is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +138,7 @@ impl Recorder {
         }
         let birth = Birth {
             task_id: fields.task_id,
-            parent: parent.map_or(0, |poll| poll.task_id),
+            parent: parent.map_or(0, |poll| self.task_id(poll.key)),
             parent_key: parent.map(|poll| poll.key),
             daemon: owner != Owner::Host && polls::spawns_daemons(),
             scope: self.scope_here(),
@@ -184,9 +183,7 @@ impl Recorder {
         polls::push(Poll {
             recorder: self.id,
             key,
-            task_id: record.task_id(),
             kind: record.kind(),
-            scope: None,
             bound: Bound::here(),
         });
         true
@@ -202,6 +199,39 @@ impl Recorder {
         };
         polls::pop(self.id, key);
         record.exit(key, self.clock.now())
+    }
+
+    /// The span of a task is entered: by tokio, or by somebody who got hold of it
+    /// (`Span::current()`, `in_current_span`), on any thread.
+    pub(crate) fn enter_span(&self, key: Key) {
+        if !polls::nest(self.id, key) && self.is_tokios_poll(key) {
+            self.enter(key);
+        }
+    }
+
+    /// The span of a task is left that [`enter_span`](Self::enter_span) was told of.
+    pub(crate) fn exit_span(&self, key: Key) -> Exited {
+        match polls::has_returned(self.id, key) {
+            true => self.exit(key),
+            false => Exited::Polled,
+        }
+    }
+
+    /// Whether tokio polls the task on this thread, or drops its future.
+    fn is_tokios_poll(&self, key: Key) -> bool {
+        let Some(record) = self.table.get(key) else {
+            return true;
+        };
+        match record.kind() {
+            // It is polled where it was made.
+            TaskKind::BlockOn => record.parent_key() == polls::innermost(self.id).map(|at| at.key),
+            _ => tokio::task::try_id().map(number_of) == Some(record.task_id()),
+        }
+    }
+
+    /// tokio's id of a task; 0 if it has ended.
+    pub(crate) fn task_id(&self, key: Key) -> u64 {
+        self.table.get(key).map_or(0, Record::task_id)
     }
 
     /// Tells its keys from those of others.
@@ -243,9 +273,19 @@ impl Recorder {
             self.unrecorded(key, SAW_WAKER);
             return;
         };
+        let within = || polls::innermost(self.id).filter(|poll| poll.key == key);
         match event.op {
-            Some(WakerOp::Clone) => self.waker_cloned(record, key),
-            Some(WakerOp::Drop) => self.waker_gone(record, key, record.drop_waker(key)),
+            Some(WakerOp::Clone) => match within() {
+                Some(poll) => self.parks(record, &poll),
+                None => record.clone_waker(key),
+            },
+            Some(WakerOp::Drop) => {
+                let dropped = match within() {
+                    Some(_) => record.drop_waker_in_poll(key),
+                    None => record.drop_waker(key),
+                };
+                self.waker_gone(record, key, dropped);
+            }
             Some(WakerOp::Wake) => {
                 self.waker_gone(record, key, record.wake(key, self.clock.now()));
             }
@@ -416,12 +456,9 @@ impl Recorder {
         stack.ok()
     }
 
-    fn waker_cloned(&self, record: &Record, key: Key) {
-        let Cloned::After(alive) = record.clone_waker(key) else {
-            return;
-        };
-        // Elsewhere the stack is not the one that the task will wait at.
-        let Some(poll) = polls::innermost(self.id).filter(|poll| poll.key == key) else {
+    /// A task registers a waker within its poll: where it is about to wait.
+    fn parks(&self, record: &Record, poll: &Poll) {
+        let Cloned::After(alive) = record.clone_waker_in_poll(poll.key) else {
             return;
         };
         let mut over_budget = false;
@@ -525,8 +562,8 @@ fn raw(copied: &Copied, scope: Option<Facts>, now: Tick) -> RawTask {
         // Of a lost task they are those that it had, gone or not.
         waits_guessed: copied.lost.is_none()
             && (copied.doubtful || copied.waits.iter().any(|wait| wait.doubtful)),
-        name: birth.name,
-        spawned_at: birth.location,
+        name: birth.name.into(),
+        spawned_at: birth.location.into(),
         runtime: copied.runtime,
         in_state_ms: ms_between(copied.since, now),
         age_ms: ms_between(copied.spawned, now),

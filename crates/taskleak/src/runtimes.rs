@@ -16,7 +16,7 @@ pub(crate) struct RuntimeName {
 impl RuntimeName {
     pub(crate) fn of(handle: &Handle) -> RuntimeName {
         RuntimeName {
-            id: number(handle.id()),
+            id: number_of(handle.id()),
             name: handle.name().map(str::to_owned),
         }
     }
@@ -54,7 +54,7 @@ pub(crate) fn current() -> Option<u32> {
 
 /// The small id of a runtime; `None` if too many were seen.
 pub(crate) fn intern(handle: &Handle) -> Option<u32> {
-    let id = number(handle.id());
+    let id = number_of(handle.id());
     let same = |seen: &RuntimeName| seen.id == id && seen.name.as_deref() == handle.name();
     SEEN.intern(id, same, || Box::new(RuntimeName::of(handle)))
 }
@@ -63,8 +63,8 @@ pub(crate) fn get(id: u32) -> Option<&'static RuntimeName> {
     SEEN.get(id)
 }
 
-/// tokio shows the number of an id only through its traits; hashing it is the one without text.
-fn number(id: Id) -> u64 {
+/// The number of a task's or a runtime's id. tokio shows it only through its traits; hashing it is the one without text.
+pub(crate) fn number_of(id: impl Hash) -> u64 {
     struct Number(u64);
     impl Hasher for Number {
         fn write(&mut self, bytes: &[u8]) {
@@ -94,7 +94,7 @@ mod tests {
             .build()
             .unwrap();
         let id = runtime.handle().id();
-        assert_eq!(number(id).to_string(), id.to_string());
+        assert_eq!(number_of(id).to_string(), id.to_string());
     }
 
     #[test]

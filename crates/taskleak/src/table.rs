@@ -124,7 +124,7 @@ fn birth(number: u32) -> Birth {
         kind: crate::record::TaskKind::Task,
         scope: ScopeId::from_u32(number),
         created: None,
-        name: number,
+        name: number as u16,
         location: 0,
         future_bytes: 0,
     }
@@ -271,7 +271,7 @@ mod model {
     fn poll(table: &Table, key: Key, now: Tick) {
         let record = table.get(key).unwrap();
         assert!(record.enter(key, now));
-        match record.clone_waker(key) {
+        match record.clone_waker_in_poll(key) {
             Cloned::After(alive) => record.note_wait(alive, None),
             Cloned::Gone => panic!("the task has not ended"),
         }
@@ -283,7 +283,7 @@ mod model {
         let number = copied.birth.name;
         assert_eq!(copied.birth.task_id, u64::from(number));
         assert_eq!(copied.birth.parent, u64::from(number));
-        assert_eq!(copied.birth.scope, ScopeId::from_u32(number));
+        assert_eq!(copied.birth.scope, ScopeId::from_u32(number.into()));
         assert!(copied.wakers <= 2, "{copied:?}");
         if number == 2 {
             assert_eq!(

@@ -83,13 +83,6 @@ impl WakerEvent {
 }
 
 impl WakerOp {
-    const ALL: [WakerOp; 4] = [
-        WakerOp::Clone,
-        WakerOp::Drop,
-        WakerOp::Wake,
-        WakerOp::WakeByRef,
-    ];
-
     /// tokio's word for it.
     fn word(self) -> &'static str {
         match self {
@@ -107,7 +100,13 @@ impl Visit for WakerEvent {
     }
 
     fn record_str(&mut self, _field: &Field, value: &str) {
-        self.op = WakerOp::ALL.into_iter().find(|op| op.word() == value);
+        self.op = match value {
+            "waker.clone" => Some(WakerOp::Clone),
+            "waker.drop" => Some(WakerOp::Drop),
+            "waker.wake" => Some(WakerOp::Wake),
+            "waker.wake_by_ref" => Some(WakerOp::WakeByRef),
+            _ => None,
+        };
     }
 
     fn record_debug(&mut self, _field: &Field, _value: &dyn Debug) {}
@@ -120,11 +119,11 @@ pub(crate) struct SpawnFields {
     pub(crate) task_id: u64,
     pub(crate) future_bytes: u32,
     /// The id of the name; 0 for none.
-    pub(crate) name: u32,
+    pub(crate) name: u16,
     /// The name found no room in the table.
     pub(crate) name_dropped: bool,
     /// The id of the place of the spawn; 0 for none.
-    pub(crate) location: u32,
+    pub(crate) location: u16,
     /// A worker of a multi-thread runtime, which tokio runs on its blocking pool.
     pub(crate) is_worker: bool,
 }
@@ -133,12 +132,8 @@ impl SpawnFields {
     pub(crate) fn of(attributes: &Attributes<'_>) -> SpawnFields {
         let mut read = Reader::default();
         attributes.record(&mut read);
-        let location = match read.file {
-            0 => 0,
-            file => intern_location(file, read.line, read.column),
-        };
         SpawnFields {
-            location,
+            location: read.place.id(attributes),
             ..read.fields
         }
     }
@@ -154,58 +149,95 @@ pub(crate) fn intern_name(name: &str) -> u32 {
     let hash = name
         .bytes()
         .fold(0, |hash, byte| mix(hash ^ u64::from(byte)));
-    intern_text(&NAMES, name, hash)
+    let same = |seen: &str| seen == name;
+    NAMES.intern(mix(hash), same, || name.into()).unwrap_or(0)
 }
 
 /// The place in the source with this id.
 pub(crate) fn location(id: u32) -> Option<SourceLocation> {
-    let at = LOCATIONS.get(id)?;
-    let file = FILES.get(at.file)?.to_owned();
-    Some(SourceLocation {
-        file,
-        line: at.line,
-        column: at.column,
-    })
+    LOCATIONS.get(id).map(|at| at.location.clone())
 }
 
-static NAMES: Interner<str> = Interner::new(1 << 16);
-static FILES: Interner<str> = Interner::new(1 << 16);
-static LOCATIONS: Interner<Location> = Interner::new(1 << 16);
+static NAMES: Interner<str> = Interner::new(MAX_ID);
+static LOCATIONS: Interner<Location> = Interner::new(MAX_ID);
+
+/// A record has 16 bits for each.
+const MAX_ID: u32 = u16::MAX as u32;
 
 /// Longer names are cut.
 const MAX_NAME: usize = 64;
 
-#[derive(Debug, PartialEq, Eq)]
+/// A place in the source, and how it is recognized.
 struct Location {
-    file: u32,
+    place: Place,
+    location: SourceLocation,
+}
+
+/// A place in the source, as it is read. A visitor may not keep the file's name: it is known by
+/// where it is, its length and its ends. The name is the compiler's own string, so its address
+/// tells it from all others, but for those of a library that was unloaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Place {
+    file: u64,
     line: u32,
     column: u32,
 }
 
-fn intern_location(file: u32, line: u32, column: u32) -> u32 {
-    let location = Location { file, line, column };
-    let hash = u64::from(file) << 40 ^ u64::from(line) << 16 ^ u64::from(column);
-    LOCATIONS
-        .intern(
-            mix(hash),
-            |seen| *seen == location,
-            || Box::new(Location { ..location }),
-        )
-        .unwrap_or(0)
+impl Place {
+    /// Its id; 0 if there is none, or no room for it.
+    fn id(self, attributes: &Attributes<'_>) -> u16 {
+        if self.file == 0 {
+            return 0;
+        }
+        let hash = mix(self.file ^ u64::from(self.line) << 16 ^ u64::from(self.column));
+        let make = || {
+            let mut file = File(String::new());
+            attributes.record(&mut file);
+            let location = SourceLocation {
+                file: file.0,
+                line: self.line,
+                column: self.column,
+            };
+            Box::new(Location {
+                place: self,
+                location,
+            })
+        };
+        small(LOCATIONS.intern(hash, |at| at.place == self, make))
+    }
 }
 
-fn intern_text(table: &'static Interner<str>, text: &str, hash: u64) -> u32 {
-    table
-        .intern(mix(hash), |seen| seen == text, || text.into())
-        .unwrap_or(0)
+/// Never 0.
+fn mark(text: &str) -> u64 {
+    let bytes = text.as_bytes();
+    let [head, tail] = [bytes.first_chunk(), bytes.last_chunk()]
+        .map(|end| u64::from_ne_bytes(end.copied().unwrap_or_default()));
+    mix(mix(bytes.as_ptr() as u64 ^ head) ^ tail ^ bytes.len() as u64) | 1
 }
+
+/// Reads the file of a span.
+struct File(String);
+
+impl Visit for File {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == LOC_FILE {
+            value.clone_into(&mut self.0);
+        }
+    }
+
+    fn record_debug(&mut self, _field: &Field, _value: &dyn Debug) {}
+}
+
+fn small(id: Option<u32>) -> u16 {
+    id.and_then(|id| u16::try_from(id).ok()).unwrap_or(0)
+}
+
+const LOC_FILE: &str = "loc.file";
 
 #[derive(Default)]
 struct Reader {
     fields: SpawnFields,
-    file: u32,
-    line: u32,
-    column: u32,
+    place: Place,
 }
 
 impl Visit for Reader {
@@ -214,34 +246,25 @@ impl Visit for Reader {
         match field.name() {
             "task.id" => self.fields.task_id = value,
             "size.bytes" => self.fields.future_bytes = small,
-            "loc.line" => self.line = small,
-            "loc.col" => self.column = small,
+            "loc.line" => self.place.line = small,
+            "loc.col" => self.place.column = small,
             _ => {}
         }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "loc.file" {
-            // The compiler's own string: the same address each time, so that is its hash.
-            self.file = intern_text(&FILES, value, value.as_ptr() as u64 ^ value.len() as u64);
+        if field.name() == LOC_FILE {
+            self.place.file = mark(value);
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         match field.name() {
-            "kind" => {
-                self.fields.kind = match text(value).as_str() {
-                    "task" => Some(TaskKind::Task),
-                    "local" => Some(TaskKind::Local),
-                    "block_on" => Some(TaskKind::BlockOn),
-                    "blocking" => Some(TaskKind::Blocking),
-                    _ => None,
-                };
-            }
+            "kind" => self.fields.kind = Kind::of(value),
             "task.name" => {
                 let name = text(value);
                 if !name.is_empty() {
-                    self.fields.name = intern_name(&name);
+                    self.fields.name = small(Some(intern_name(&name)));
                     self.fields.name_dropped = self.fields.name == 0;
                 }
             }
@@ -249,6 +272,30 @@ impl Visit for Reader {
             "fn" => self.fields.is_worker = text(value).starts_with("tokio::runtime::scheduler::"),
             _ => {}
         }
+    }
+}
+
+/// Reads the kind of a task; tokio writes it in one piece.
+struct Kind(Option<TaskKind>);
+
+impl Kind {
+    fn of(value: &dyn Debug) -> Option<TaskKind> {
+        let mut kind = Kind(None);
+        let _always_written = write!(kind, "{value:?}");
+        kind.0
+    }
+}
+
+impl Write for Kind {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 = match text {
+            "task" => Some(TaskKind::Task),
+            "local" => Some(TaskKind::Local),
+            "block_on" => Some(TaskKind::BlockOn),
+            "blocking" => Some(TaskKind::Blocking),
+            _ => None,
+        };
+        Ok(())
     }
 }
 

@@ -124,10 +124,10 @@ impl GuardBuilder {
             },
             false => What::within(&detector)?,
         };
+        let recorder = &detector.shared.recorder;
+        let makers = polls::under_way(recorder.id()).map(|poll| recorder.task_id(poll.key));
         Ok(Watch {
-            makers: polls::under_way(detector.shared.recorder.id())
-                .map(|poll| poll.task_id)
-                .collect(),
+            makers: makers.collect(),
             detector,
             owner,
             settle: self.settle,

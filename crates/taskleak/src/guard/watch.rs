@@ -214,7 +214,7 @@ impl Watch {
         let recorder = &self.detector.shared.recorder;
         let mut askers = self.makers.clone();
         for poll in polls::under_way(recorder.id()) {
-            askers.push(poll.task_id);
+            askers.push(recorder.task_id(poll.key));
             askers.extend(recorder.roots_above(poll.key));
         }
         askers
