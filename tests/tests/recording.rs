@@ -5,7 +5,7 @@
 //! oldest tokio too, so nothing newer is used here. Tests find their tasks by the name of the
 //! async fn that waits, and wait for conditions, never for a time.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::pending;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -306,6 +306,65 @@ fn tasks_carry_the_runtime_that_polls_them() {
     assert_eq!(waiting_in(&alive, "parks").len(), 1);
     drop((two, three));
     gone("parks");
+}
+
+#[test]
+fn a_thread_that_drives_several_runtimes_mixes_up_none() {
+    async fn is_driven(wake: Arc<Notify>) {
+        wake.notified().await;
+    }
+    let one = current_thread("recording-drive-one");
+    let two = current_thread("recording-drive-two");
+    let many = multi_thread("recording-drive-many");
+    let wake = Arc::new(Notify::new());
+    let driven = || is_driven(Arc::clone(&wake));
+    let turns = async || {
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
+    };
+    for _ in 0..2 {
+        one.block_on(async {
+            tokio::spawn(driven());
+            two.handle().spawn(driven());
+            turns().await;
+        });
+        two.block_on(turns());
+    }
+    many.block_on(async {
+        let (one, two) = (one.handle().clone(), driven());
+        let within = tokio::spawn(async move {
+            tokio::task::block_in_place(|| one.block_on(async { drop(one.spawn(two)) }));
+        });
+        within.await.unwrap();
+        tokio::spawn(driven());
+    });
+    // Polls what the `block_on` within spawned.
+    one.block_on(turns());
+    let counts: HashMap<String, u64> = until("six tasks", |snapshot| {
+        let groups = waiting_in(snapshot, "is_driven");
+        let counts = groups.iter().map(|group| group.count);
+        (counts.sum::<u64>() == 6).then(|| {
+            let mut counts = HashMap::new();
+            for group in groups {
+                *counts.entry(group.runtime.clone()).or_default() += group.count;
+            }
+            counts
+        })
+    });
+    let expected = [
+        ("recording-drive-one", 3),
+        ("recording-drive-two", 2),
+        ("recording-drive-many", 1),
+    ];
+    assert_eq!(
+        counts,
+        expected
+            .map(|(name, count)| (name.to_owned(), count))
+            .into()
+    );
+    drop((one, two, many));
+    gone("is_driven");
 }
 
 #[test]

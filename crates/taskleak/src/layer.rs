@@ -148,9 +148,7 @@ mod tests {
                     .unwrap()
                     .unwrap();
                 was_entered.recv().unwrap();
-                tokio::spawn(async { from_test.await }.in_current_span())
-                    .await
-                    .unwrap()
+                tokio::spawn(from_test.in_current_span()).await.unwrap()
             };
             runtime.block_on(async {
                 let task = tokio::spawn(task.in_current_span());

@@ -92,6 +92,8 @@ struct Thread {
     polls: [Slot; MAX_DEPTH],
     /// What it spawns outside of polls belongs to this scope.
     scope: Cell<Option<ScopeId>>,
+    /// The runtime that polls its tasks; 0 if it is not known.
+    runtime: Cell<u32>,
     owner: Cell<Owner>,
     ordinal: Cell<Option<usize>>,
     seen: Cell<u8>,
@@ -103,6 +105,7 @@ thread_local! {
             depth: Cell::new(0),
             polls: [const { Slot::vacant() }; MAX_DEPTH],
             scope: Cell::new(None),
+            runtime: Cell::new(0),
             owner: Cell::new(Owner::Host),
             ordinal: Cell::new(None),
             seen: Cell::new(0),
@@ -205,6 +208,16 @@ impl Thread {
             .rev()
             .find(|at| self.polls[*at].is(recorder, key))
     }
+}
+
+/// The runtime that polls this thread's tasks, if it is known.
+pub(crate) fn runtime() -> Option<u32> {
+    THREAD.with(|thread| Some(thread.runtime.get()).filter(|id| *id != 0))
+}
+
+/// Says which runtime polls this thread's tasks from now on.
+pub(crate) fn set_runtime(runtime: Option<u32>) {
+    THREAD.with(|thread| thread.runtime.set(runtime.unwrap_or(0)));
 }
 
 /// A small number of this thread's own.

@@ -109,6 +109,7 @@ pub(crate) enum Exited {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "the task's hold on its scope is to be released"]
 pub(crate) struct Ended {
+    pub(crate) kind: TaskKind,
     pub(crate) scope: Option<ScopeId>,
 }
 
@@ -268,6 +269,7 @@ impl Record {
         self.update(key, |_| Some(WakeWord::ended(key, now)))?;
         // Nobody else has the record before it is on a free list.
         Some(Ended {
+            kind: self.kind(),
             scope: self.scope(),
         })
     }

@@ -174,16 +174,15 @@ impl Recorder {
         let Some(record) = self.table.get(key) else {
             return self.unrecorded(key, SAW_POLL);
         };
-        if record.runtime() == 0
-            && let Some(runtime) = runtimes::current()
-        {
-            record.set_runtime(runtime);
+        let kind = record.kind();
+        if kind == TaskKind::BlockOn || record.runtime() == 0 {
+            note_runtime(record, kind);
         }
         record.enter(key, self.clock.now());
         polls::push(Poll {
             recorder: self.id,
             key,
-            kind: record.kind(),
+            kind,
             bound: Bound::here(),
         });
         true
@@ -311,11 +310,14 @@ impl Recorder {
 
     /// The task is over.
     pub(crate) fn end(&self, key: Key) -> bool {
-        let ended = self.table.end(polls::ordinal(), key, self.clock.now());
-        if let Some(scope) = ended.and_then(|ended| ended.scope) {
-            scopes::release(scope);
+        let Some(ended) = self.table.end(polls::ordinal(), key, self.clock.now()) else {
+            return false;
+        };
+        if ended.kind == TaskKind::BlockOn {
+            polls::set_runtime(None);
         }
-        ended.is_some()
+        ended.scope.inspect(|scope| scopes::release(*scope));
+        true
     }
 
     /// Whether the detector has seen a task that it spawned itself.
@@ -506,6 +508,26 @@ impl Recorder {
             polls::note_seen(what);
         }
         key == Key::UNRECORDED
+    }
+}
+
+/// Notes which runtime polls a task on this thread.
+///
+/// Asking tokio takes two locked instructions, so a thread asks once: what it polls belongs to the
+/// runtime of its last `block_on`, until that ends, or to the one whose worker it is. Only a
+/// blocking thread goes back to its own after a `block_on`, so what it runs is always asked for.
+fn note_runtime(record: &Record, kind: TaskKind) {
+    let known = record.runtime();
+    let runtime = match kind {
+        TaskKind::BlockOn if known != 0 => Some(known),
+        TaskKind::BlockOn | TaskKind::Blocking => runtimes::current(),
+        TaskKind::Task | TaskKind::Local => polls::runtime().or_else(runtimes::current),
+    };
+    if kind != TaskKind::Blocking {
+        polls::set_runtime(runtime);
+    }
+    if let Some(runtime) = runtime.filter(|_| known == 0) {
+        record.set_runtime(runtime);
     }
 }
 

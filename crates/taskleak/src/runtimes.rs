@@ -1,10 +1,9 @@
 //! Which runtime polls a task: ids and names of every runtime that was seen, watched or not.
 
-use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 
 use taskleak_stack::Interner;
-use tokio::runtime::{Handle, Id};
+use tokio::runtime::Handle;
 
 /// A runtime, as tokio knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,24 +31,9 @@ impl RuntimeName {
 /// tokio gives the id of a runtime that ended to another one, so names are part of the entry.
 static SEEN: Interner<RuntimeName> = Interner::new(1 << 16);
 
-thread_local! {
-    static LAST: Cell<Option<(Id, u32)>> = const { Cell::new(None) };
-}
-
 /// A small id for the runtime that this thread is in the context of.
 pub(crate) fn current() -> Option<u32> {
-    let handle = Handle::try_current().ok()?;
-    if let Some((id, seen)) = LAST.get()
-        && id == handle.id()
-        && SEEN
-            .get(seen)
-            .is_some_and(|runtime| runtime.name.as_deref() == handle.name())
-    {
-        return Some(seen);
-    }
-    let seen = intern(&handle)?;
-    LAST.set(Some((handle.id(), seen)));
-    Some(seen)
+    intern(&Handle::try_current().ok()?)
 }
 
 /// The small id of a runtime; `None` if too many were seen.
