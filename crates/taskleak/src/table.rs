@@ -252,7 +252,7 @@ mod model {
     use loom::thread;
 
     use super::*;
-    use crate::record::{Cloned, Copied, Dropped, Exited, Lost};
+    use crate::record::{Cloned, Copied, Dropped, Exited, Glance, Lost};
 
     fn explore(check: impl Fn() + Sync + Send + 'static) {
         let mut model = loom::model::Builder::new();
@@ -359,6 +359,33 @@ mod model {
             assert!(seen.len() <= 1, "one slot, one task: {seen:?}");
             assert_eq!(read_all(&table), [2]);
         });
+    }
+
+    #[test]
+    fn a_glance_is_of_one_moment() {
+        explore(|| {
+            let (table, key) = parked();
+            let goes_on = {
+                let table = Arc::clone(&table);
+                thread::spawn(move || {
+                    assert_eq!(table.get(key).unwrap().wake(key, 4), Dropped::Counted);
+                    poll(&table, key, 5);
+                })
+            };
+            // It waits with the waker of either poll, and never with both or none.
+            let glance = table.get(key).unwrap().glance();
+            assert!(!glance.waits() || [3, 6].map(parked_at).contains(&glance));
+            goes_on.join().unwrap();
+            assert_eq!(table.get(key).unwrap().glance(), parked_at(6));
+        });
+    }
+
+    /// What is seen of a first task that has waited since then.
+    fn parked_at(since: Tick) -> Glance {
+        let table = Table::new();
+        let key = table.start(0, &birth(1), 1).unwrap();
+        poll(&table, key, since - 1);
+        table.get(key).unwrap().glance()
     }
 
     #[test]
