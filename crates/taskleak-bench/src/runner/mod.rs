@@ -144,7 +144,7 @@ impl Size {
         crowd: 20_000,
         snapshots: 3,
         sweeps: 3,
-        tests: 20,
+        tests: 100,
     };
 
     /// For the field, or for those who race apart.

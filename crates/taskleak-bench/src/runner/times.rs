@@ -6,9 +6,9 @@ use super::Size;
 use super::error::Error;
 use super::figures::{Figure, Section, Shape, Unit};
 use super::progress::Progress;
-use super::race::{Batch, Course, Effort, calibrate, race};
-use super::stats;
-use crate::case::Case;
+use super::race::{Batch, Course, Effort, Times, calibrate, race};
+use super::{stats, units};
+use crate::case::{CONNECTIONS, Case};
 use crate::variant::Variant;
 
 /// Those that race together, the base first.
@@ -78,8 +78,7 @@ fn raced(
     progress: &Progress,
 ) -> Result<Vec<Figure>, Error> {
     let times = race(variants, course, effort, progress)?;
-    let base =
-        |of: fn(&super::race::Times) -> &Vec<f64>| stats::median(of(&times[0]).iter().copied());
+    let base = |of: fn(&Times) -> &Vec<f64>| stats::median(of(&times[0]).iter().copied());
     let (wall_base, cpu_base) = (base(|times| &times.wall), base(|times| &times.cpu));
     let figures = variants.iter().zip(&times).flat_map(|(variant, times)| {
         let figure = |unit, measured: &Vec<f64>, base| {
@@ -96,16 +95,25 @@ fn raced(
 fn notes(cases: &[Case], size: &Size) -> Vec<String> {
     let mut notes = vec![
         "A ratio to the base, the time of an operation, and ± within which half of the batches \
-         lie. The console and dial9 raced apart, beside a base each. dial9 needs no `tracing`, and \
-         so has not what that costs."
+         lie. CPU time is that of all threads of the process."
+            .to_owned(),
+        "await-tree and async-backtrace: the same programs, instrumented by hand. console and \
+         dial9 raced apart, beside a base each, because a thread of theirs goes on after a batch. \
+         dial9 takes its task dumps; it needs no `tracing`, and has not what that costs."
             .to_owned(),
     ];
+    if cases.iter().any(|case| case.is_server()) {
+        notes.push(format!(
+            "http: {CONNECTIONS} connections that are kept, each asked again once it has answered, \
+             by another process; the server has one worker."
+        ));
+    }
     let bursts = [false, true].map(|apart| size.effort(Case::Burst, apart).batch);
     if let (true, [Batch::Of(field), Batch::Of(console)]) = (cases.contains(&Case::Burst), bursts) {
         notes.push(format!(
             "burst: {} tasks, under the console {}, because it keeps 50 kB for each that ended.",
-            super::units::count(field as usize),
-            super::units::count(console as usize),
+            units::count(field as usize),
+            units::count(console as usize),
         ));
     }
     notes
