@@ -1,19 +1,34 @@
-//! Notes what the benchmark was built of, for the first line of its report.
+//! Notes what the benchmark was built of, for the first lines of its report.
 
 use std::error::Error;
 use std::process::Command;
 use std::{env, fs};
 
 const LOCK_FILE: &str = "../../Cargo.lock";
+/// What is measured, and what it is measured beside.
+const PACKAGES: [&str; 6] = [
+    "tokio",
+    "hyper",
+    "console-subscriber",
+    "dial9",
+    "await-tree",
+    "async-backtrace",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={LOCK_FILE}");
+    let lock_file = fs::read_to_string(LOCK_FILE)?;
+    let mut versions = vec![format!("rustc {}", rustc()?)];
+    for package in PACKAGES {
+        let version = locked(package, &lock_file);
+        let version = version.ok_or_else(|| format!("no {package} in Cargo.lock"))?;
+        versions.push(format!("{package} {version}"));
+    }
     println!(
-        "cargo::rustc-env=TASKLEAK_BENCH_TOKIO={}",
-        locked("tokio", &fs::read_to_string(LOCK_FILE)?).ok_or("no tokio in Cargo.lock")?
+        "cargo::rustc-env=TASKLEAK_BENCH_VERSIONS={}",
+        versions.join(" · ")
     );
-    println!("cargo::rustc-env=TASKLEAK_BENCH_RUSTC={}", rustc()?);
     Ok(())
 }
 

@@ -1,56 +1,80 @@
-//! The errors: one line each, of action, object and cause.
+//! The errors of a contestant: one line each, of action, object and cause.
 
 use std::io;
 
+#[cfg(feature = "taskleak")]
 use taskleak::{InstallError, NotRecording, OptionError, ServeError};
+#[cfg(feature = "tracing")]
 use tracing::subscriber::SetGlobalDefaultError;
 
 /// Something that was to be measured could not be.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("cannot start the worker {worker}: {cause}")]
-    Start {
-        worker: &'static str,
-        cause: io::Error,
-    },
-    #[error("cannot talk to the worker {worker}: {cause}")]
-    Talk {
-        worker: &'static str,
-        cause: io::Error,
-    },
-    #[error("the worker {worker} failed: {why}")]
-    Worker { worker: &'static str, why: String },
-    #[error("cannot talk to the parent: {0}")]
-    Parent(io::Error),
+    #[error("cannot talk to the runner: {0}")]
+    Runner(io::Error),
+    #[error("cannot run {0:?}: there is no such variant")]
+    NoVariant(String),
+    #[error("cannot run {0}: it needs another build")]
+    OtherBuild(&'static str),
+    #[cfg(taskleak_dial9)]
+    #[error("cannot write the trace: {0}")]
+    Trace(io::Error),
+    #[cfg(taskleak_dial9)]
+    #[error("the trace is empty")]
+    NoTrace,
+    #[error("cannot start the server: {0}")]
+    Server(io::Error),
+    #[cfg(feature = "taskleak")]
+    #[error("the snapshot shows [{seen}], and there are [{there}]")]
+    WrongGroups { seen: String, there: String },
+    #[cfg(feature = "taskleak")]
+    #[error("the detector counted {seen} tasks, and {spawned} were spawned")]
+    WrongCount { seen: u64, spawned: u64 },
+    #[cfg(feature = "peers")]
+    #[error("the peer knows of {seen} tasks, and there are {there}")]
+    NotSeen { seen: u64, there: u64 },
+    #[cfg(feature = "taskleak")]
     #[error(transparent)]
     Install(#[from] InstallError),
+    #[cfg(feature = "taskleak")]
     #[error(transparent)]
     Option(#[from] OptionError),
-    #[error("cannot install the layer: {0}")]
+    #[cfg(feature = "tracing")]
+    #[error("cannot install the subscriber: {0}")]
     Layer(#[from] SetGlobalDefaultError),
+    #[cfg(feature = "taskleak")]
     #[error(transparent)]
     NotRecording(#[from] NotRecording),
+    #[cfg(feature = "taskleak")]
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error("cannot build a runtime: {0}")]
     Runtime(io::Error),
+    #[cfg(feature = "taskleak")]
     #[error("cannot measure resident memory: {0}")]
     Resident(io::Error),
+    #[cfg(feature = "taskleak")]
     #[error("cannot get {path}: {cause}")]
     Get {
         path: &'static str,
         cause: io::Error,
     },
+    #[cfg(feature = "taskleak")]
     #[error("cannot get {path}: the answer is not a whole one: {status}")]
     Answer { path: &'static str, status: String },
+    #[cfg(feature = "taskleak")]
     #[error("cannot measure the watchdog's thread: {0}")]
     Watchdog(io::Error),
+    #[cfg(feature = "taskleak")]
     #[error("the watchdog did not find {stuck} tasks stuck")]
     NoVerdict { stuck: u64 },
+    #[cfg(feature = "taskleak")]
     #[error("a snapshot shows {seen} tasks of {started}")]
     TooFew { seen: u64, started: u64 },
+    #[cfg(feature = "taskleak")]
     #[error("the contestant has no detector")]
     NoDetector,
+    #[cfg(feature = "taskleak")]
     #[error("the worker has started no tasks")]
     NoCrowd,
 }

@@ -1,96 +1,67 @@
-//! What taskleak costs, beside the same program without it.
+//! What taskleak costs, beside the same programs without it and under its peers.
 //!
 //! ```text
-//! cargo bench -p taskleak-bench              # a minute or two
-//! cargo bench -p taskleak-bench -- --quick   # every section at a small size
+//! cargo run --release -p taskleak-bench              # everything
+//! cargo run --release -p taskleak-bench -- --quick   # everything at a small size
+//! cargo run --release -p taskleak-bench -- --help
 //! ```
 //!
-//! A subscriber is global to its process, so each contestant runs in one of its own: the program
-//! starts itself again as a worker and asks it for one piece of work after the other.
+//! A subscriber is global to its process, and what tokio is built with to its binary. So each
+//! variant runs in processes of its own, of a build of its own: the runner builds the contestants
+//! with cargo, starts them, and asks them for one piece of work after the other.
 //!
 //! ```text
-//! report ── race ── process ══ lines of JSON ══ worker ─┬─ program   (time of an operation)
-//!     └────────────────┘                                ├─ tests     (the guard)
-//!                                                       ├─ crowd     (a million tasks)
-//!                                                       ├─ endpoint  (the list of them)
-//!                                                       └─ sweeps    (the watchdog's look)
+//! runner ── times ── race ── process ══ lines of JSON ══ contestant ─┬─ cases    (an operation)
+//!    │         crowds ─────────┘  │                                  ├─ tests    (the guard)
+//!    │                  load ─────┼── HTTP ── a case that serves     ├─ crowd    (a million tasks)
+//!    │                            builds (cargo)                     ├─ endpoint (the list of them)
+//!    └─ Figures ─┬─ report (text, with targets)                      └─ sweeps   (the watchdog)
+//!                ├─ JSON
+//!                ├─ chart (SVG)
+//!                └─ targets (--check)
 //! ```
 //!
 //! The rules:
-//! 1. Figures are ratios, or differences, to the same program without the detector, run by the
-//!    same binary in the same session: a noisy machine hits both.
-//! 2. A measurement that did not measure what it should (too few tasks seen, an answer cut
-//!    short) is an error, not a figure.
+//! 1. Figures are ratios, or differences, to the same program without the detector, run in the
+//!    same session: a noisy machine hits both.
+//! 2. A measurement that did not measure what it should (too few tasks seen, an answer cut short,
+//!    a profile that is not what the program does) is an error, not a figure.
+//! 3. What is measured becomes a `Figure`; everything that is shown or checked is made of those.
 
-mod contestant;
-mod crowd;
-mod endpoint;
-mod error;
-mod process;
-mod program;
+mod case;
+// A contestant without the detector has no crowd to tell of.
+#[cfg_attr(not(any(feature = "runner", feature = "taskleak")), allow(dead_code))]
 mod protocol;
-mod race;
-mod report;
+mod variant;
+
+#[cfg(feature = "runner")]
+mod runner;
+
+#[cfg(feature = "contestant")]
+mod contestant;
+#[cfg(feature = "taskleak")]
+mod crowd;
+#[cfg(feature = "taskleak")]
+mod endpoint;
+#[cfg(feature = "contestant")]
+mod error;
+#[cfg(feature = "taskleak")]
 mod resident;
-mod stats;
+#[cfg(feature = "taskleak")]
 mod sweeps;
-mod table;
+#[cfg(feature = "taskleak")]
 mod tests;
-mod worker;
 
-use std::process::ExitCode;
-
-use clap::{Parser, ValueEnum};
-
-use crate::contestant::Contestant;
-
-#[derive(Parser)]
-#[command(about = "Measures what taskleak costs, beside the same program without it")]
-struct Args {
-    /// Measures everything at a small size: to see that it works, not for figures
-    #[arg(long)]
-    quick: bool,
-    /// Measures only this part; may be repeated
-    #[arg(long, value_enum)]
-    only: Vec<Section>,
-    /// Runs as a worker of this contestant
-    #[arg(long, value_enum, hide = true)]
-    worker: Option<Contestant>,
-    /// Passed by `cargo bench`; means nothing here
-    #[arg(long = "bench", hide = true)]
-    _bench: bool,
-}
-
-/// A part of the report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Section {
-    /// The time of a spawn and of a park
-    Time,
-    /// The memory of a waiting task
-    Memory,
-    /// The time of a snapshot, and what it does to the runtime
-    Snapshot,
-    /// The answer that lists every task
-    Answer,
-    /// The watchdog's look at all of them
-    Sweep,
-    /// The guard on a test that leaks nothing
-    Test,
-}
-
-/// The program: its arguments are those of the process.
+/// The runner: its arguments are those of the process.
+#[cfg(feature = "runner")]
 #[must_use]
-pub fn main() -> ExitCode {
-    let args = Args::parse();
-    let done = match args.worker {
-        Some(contestant) => worker::work(contestant),
-        None => report::print(args.quick, &args.only),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+pub fn run() -> std::process::ExitCode {
+    runner::run()
+}
+
+/// A contestant: the process's argument is the name of its variant.
+#[cfg(feature = "contestant")]
+#[must_use]
+pub fn contend() -> std::process::ExitCode {
+    contestant::contend()
 }

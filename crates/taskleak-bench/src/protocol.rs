@@ -1,17 +1,29 @@
-//! What the parent asks of a worker, and what the worker answers: a line of JSON each, on the
-//! worker's standard input and output.
+//! What the runner asks of a contestant, and what that answers: a line of JSON each, on the
+//! contestant's standard input and output.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::program::Program;
+use crate::case::Case;
 
 /// A piece of work.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// Runs a program's operation so many times. Answer: the [`Duration`] of all.
-    Run { program: Program, operations: u32 },
+    /// Runs a case's operation so many times, with so many steps of work in each where it works.
+    /// Answer: [`Took`].
+    Run {
+        case: Case,
+        operations: u32,
+        work: u32,
+    },
+    /// Starts the case's server. Answer: its [`SocketAddr`](std::net::SocketAddr).
+    Serve { case: Case },
+    /// Answer: the processor time that the process has used, a [`Duration`].
+    CpuTime,
+    /// Looks whether what was recorded of the case is right; `served` operations of it were asked
+    /// for from outside. Answer: nothing.
+    Check { case: Case, served: u64 },
     /// Starts tasks that wait for ever. Answer: the bytes, as `f64`, by which resident memory
     /// grew for each.
     Crowd { tasks: usize },
@@ -29,6 +41,14 @@ pub(crate) enum Request {
     },
     /// Gets the list of all tasks from the endpoint. Answer: [`Answer`].
     Get { reader: Reader },
+}
+
+/// What all operations of a run took.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Took {
+    pub(crate) wall: Duration,
+    /// Processor time of the whole process.
+    pub(crate) cpu: Duration,
 }
 
 /// How fast the client of the endpoint reads.

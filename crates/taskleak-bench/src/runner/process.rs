@@ -1,31 +1,36 @@
-//! A worker process, seen from its parent.
+//! A contestant's process, seen from the runner.
 
-use std::env;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde::de::DeserializeOwned;
+use tempfile::TempDir;
 
-use crate::contestant::Contestant;
-use crate::error::Error;
+use super::builds::Build;
+use super::error::Error;
 use crate::protocol::Request;
+use crate::variant::Variant;
 
-/// A process of this binary that runs one contestant. Dropping it ends the process.
+/// A process that runs one variant. Dropping it ends the process.
 pub(crate) struct Worker {
-    contestant: Contestant,
+    variant: Variant,
     child: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
+    /// Where it may write; goes with it.
+    _directory: TempDir,
 }
 
 impl Worker {
-    pub(crate) fn start(contestant: Contestant) -> Result<Worker, Error> {
+    pub(crate) fn start(variant: Variant) -> Result<Worker, Error> {
         let fail = |cause| Error::Start {
-            worker: contestant.name(),
+            variant: variant.name(),
             cause,
         };
-        let mut child = Command::new(env::current_exe().map_err(fail)?)
-            .args(["--worker", contestant.name()])
+        let directory = TempDir::new().map_err(fail)?;
+        let mut child = Command::new(Build::of(variant).program())
+            .arg(variant.name())
+            .current_dir(&directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -34,21 +39,22 @@ impl Worker {
             unreachable!("both are piped");
         };
         Ok(Worker {
-            contestant,
+            variant,
             child,
             requests,
             answers: BufReader::new(answers),
+            _directory: directory,
         })
     }
 
-    /// Has the worker do a piece of work, and waits for it.
+    /// Has it do a piece of work, and waits for it.
     pub(crate) fn ask<T: DeserializeOwned>(&mut self, request: Request) -> Result<T, Error> {
         let answer: Result<T, String> = self.exchange(request).map_err(|cause| Error::Talk {
-            worker: self.contestant.name(),
+            variant: self.variant.name(),
             cause,
         })?;
-        answer.map_err(|why| Error::Worker {
-            worker: self.contestant.name(),
+        answer.map_err(|why| Error::Contestant {
+            variant: self.variant.name(),
             why,
         })
     }

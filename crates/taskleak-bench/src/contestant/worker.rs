@@ -1,0 +1,165 @@
+//! What the runner asks for, and the answers.
+
+use std::io::{self, BufRead, Write};
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use super::cases::Course;
+use super::installed::Installed;
+use crate::case::Case;
+#[cfg(feature = "taskleak")]
+use crate::crowd::Crowd;
+#[cfg(feature = "taskleak")]
+use crate::endpoint::Endpoint;
+use crate::error::Error;
+use crate::protocol::{Request, Took};
+use crate::variant::Variant;
+#[cfg(feature = "taskleak")]
+use crate::{sweeps, tests};
+
+/// Answers requests until there are no more.
+pub(crate) fn work(variant: Variant) -> Result<(), Error> {
+    let mut worker = Worker::new(variant)?;
+    for line in io::stdin().lock().lines() {
+        let request = serde_json::from_str(&line.map_err(Error::Runner)?);
+        let request = request.map_err(|error| Error::Runner(error.into()))?;
+        let answer = worker.answer(request).map_err(|error| error.to_string());
+        writeln!(io::stdout(), "{}", json!(answer)).map_err(Error::Runner)?;
+    }
+    Ok(())
+}
+
+struct Worker {
+    installed: Installed,
+    /// The one that runs, and what it runs on.
+    case: Option<(Case, Runtime)>,
+    /// The tasks that programs have made so far.
+    spawned: u64,
+    #[cfg(feature = "taskleak")]
+    crowd: Option<Crowd>,
+    #[cfg(feature = "taskleak")]
+    endpoint: Option<Endpoint>,
+}
+
+impl Worker {
+    fn new(variant: Variant) -> Result<Worker, Error> {
+        Ok(Worker {
+            installed: Installed::new(variant)?,
+            case: None,
+            spawned: 0,
+            #[cfg(feature = "taskleak")]
+            crowd: None,
+            #[cfg(feature = "taskleak")]
+            endpoint: None,
+        })
+    }
+
+    fn answer(&mut self, request: Request) -> Result<Value, Error> {
+        Ok(match request {
+            Request::Run {
+                case,
+                operations,
+                work,
+            } => json!(self.run(
+                case,
+                Course {
+                    operations,
+                    work,
+                    rests: false,
+                },
+            )?),
+            Request::Serve { case } => {
+                let runtime = self.installed.runtime(case)?;
+                let address = self.installed.serve(case, &runtime)?;
+                self.case = Some((case, runtime));
+                json!(address)
+            }
+            Request::CpuTime => json!(cpu_time()),
+            Request::Check { case, served } => {
+                self.check(case, served)?;
+                json!(())
+            }
+            #[cfg(feature = "taskleak")]
+            Request::Crowd { tasks } => {
+                let (crowd, bytes_each) = Crowd::gather(tasks)?;
+                self.crowd = Some(crowd);
+                json!(bytes_each)
+            }
+            #[cfg(feature = "taskleak")]
+            Request::Snapshots { further } => {
+                let crowd = self.crowd.as_ref().ok_or(Error::NoCrowd)?;
+                json!(crowd.snapshots(self.detector()?, further)?)
+            }
+            #[cfg(feature = "taskleak")]
+            Request::Sweeps { sweeps } => {
+                let crowd = self.crowd.as_ref().ok_or(Error::NoCrowd)?;
+                json!(sweeps::measure(self.detector()?, crowd.tasks(), sweeps)?)
+            }
+            #[cfg(feature = "taskleak")]
+            Request::Tests {
+                flavor,
+                body,
+                times,
+            } => json!(tests::measure(flavor, body, times)),
+            #[cfg(feature = "taskleak")]
+            Request::Get { reader } => json!(self.endpoint()?.get(reader)?),
+            #[cfg(not(feature = "taskleak"))]
+            _ => return Err(Error::OtherBuild(self.installed.variant.name())),
+        })
+    }
+
+    /// Times a run of a program.
+    fn run(&mut self, case: Case, course: Course) -> Result<Took, Error> {
+        let runtime = match self.case.take() {
+            Some((same, runtime)) if same == case => runtime,
+            _ => self.installed.runtime(case)?,
+        };
+        let (start, cpu_start) = (Instant::now(), cpu_time());
+        runtime.block_on(self.installed.run(case, course));
+        let took = Took {
+            wall: start.elapsed(),
+            cpu: cpu_time() - cpu_start,
+        };
+        self.case = Some((case, runtime));
+        self.spawned += case.tasks(course.operations.into());
+        Ok(took)
+    }
+
+    fn check(&mut self, case: Case, served: u64) -> Result<(), Error> {
+        if case.is_server() {
+            return self.installed.check_at_rest(case, case.tasks(served));
+        }
+        let course = Course {
+            operations: CHECKED,
+            work: 0,
+            rests: true,
+        };
+        self.installed.check(case, course, self.spawned)
+    }
+
+    #[cfg(feature = "taskleak")]
+    fn detector(&self) -> Result<&taskleak::Detector, Error> {
+        self.installed.detector.as_ref().ok_or(Error::NoDetector)
+    }
+
+    #[cfg(feature = "taskleak")]
+    fn endpoint(&mut self) -> Result<&Endpoint, Error> {
+        let endpoint = match self.endpoint.take() {
+            Some(endpoint) => endpoint,
+            None => Endpoint::open(self.detector()?)?,
+        };
+        Ok(self.endpoint.insert(endpoint))
+    }
+}
+
+/// Operations before a program rests.
+const CHECKED: u32 = 2_000;
+
+/// The processor time of this process: of all its threads, a peer's own too.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}

@@ -1,0 +1,98 @@
+//! All targets: the most that a figure may be.
+
+use super::figures::{Figure, Unit};
+use crate::variant::Variant;
+
+/// A figure that is worse than its target by this factor fails a check.
+const FAILS_BEYOND: f64 = 2.0;
+
+/// The most that something may be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Target {
+    /// To the base.
+    Ratio(f64),
+    /// In the figure's own unit.
+    Median(f64),
+}
+
+impl Target {
+    /// The target of a figure, if it has one.
+    pub(crate) fn of(figure: &Figure) -> Option<Target> {
+        use Unit::{Bytes, CpuNs, Ns};
+        use Variant::{Layer, Subscriber, SubscriberFp, Watchdog};
+        const MS: f64 = 1e6;
+        const S: f64 = 1e9;
+        Some(match (figure.case.as_str(), figure.unit, figure.variant) {
+            ("spawn" | "spawn-deep", Ns | CpuNs, Subscriber) => Target::Ratio(1.40),
+            ("spawn" | "spawn-deep", Ns | CpuNs, SubscriberFp) => Target::Ratio(1.20),
+            ("ping-pong" | "ping-pong-multi" | "parks", Ns | CpuNs, Subscriber) => {
+                Target::Ratio(1.10)
+            }
+            ("ping-pong" | "ping-pong-multi" | "parks", Ns | CpuNs, SubscriberFp) => {
+                Target::Ratio(1.05)
+            }
+            ("http", CpuNs, Subscriber | SubscriberFp) => Target::Ratio(1.01),
+            ("http", CpuNs, Layer) => Target::Ratio(1.05),
+            ("http-spawn", CpuNs, Subscriber) => Target::Ratio(1.08),
+            ("http-spawn", CpuNs, SubscriberFp) => Target::Ratio(1.05),
+            ("http-spawn", CpuNs, Layer) => Target::Ratio(1.25),
+            ("memory", Bytes, Subscriber) => Target::Median(160.0),
+            ("snapshot", Ns, _) => Target::Median(0.25 * S),
+            ("list", Ns, _) => Target::Median(3.0 * S),
+            ("sweep", CpuNs, Watchdog) => Target::Median(10.0 * MS),
+            (case, Ns, _) if case.starts_with("test-") && case.ends_with("-added") => {
+                Target::Median(MS)
+            }
+            _ => return None,
+        })
+    }
+
+    /// By what it is measured.
+    pub(crate) fn measured(self, figure: &Figure) -> f64 {
+        match self {
+            Target::Ratio(_) => figure.ratio.unwrap_or(f64::INFINITY),
+            Target::Median(_) => figure.median,
+        }
+    }
+
+    pub(crate) fn is_met(self, figure: &Figure) -> bool {
+        self.measured(figure) <= self.most()
+    }
+
+    /// It is not even nearly met: something is broken, not slow.
+    pub(crate) fn is_failed(self, figure: &Figure) -> bool {
+        self.measured(figure) > self.most() * FAILS_BEYOND
+    }
+
+    fn most(self) -> f64 {
+        match self {
+            Target::Ratio(most) | Target::Median(most) => most,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_missed_above_it_and_failed_above_twice() {
+        let figure = Figure::of("spawn", Variant::Subscriber, Unit::Ns, [140.0]);
+        let check = |base, met, failed| {
+            let figure = figure.clone().over(base);
+            let target = Target::of(&figure).expect("it has one");
+            assert_eq!(
+                (target.is_met(&figure), target.is_failed(&figure)),
+                (met, failed)
+            );
+        };
+        check(100.0, true, false);
+        check(99.0, false, false);
+        check(49.0, false, true);
+        assert_eq!(target_of(Variant::Console), None);
+    }
+
+    fn target_of(variant: Variant) -> Option<Target> {
+        Target::of(&Figure::of("spawn", variant, Unit::Ns, [1.0]))
+    }
+}
