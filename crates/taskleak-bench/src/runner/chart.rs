@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn only_what_was_measured_is_drawn() {
-        let figure = |case, variant| Figure::of(case, variant, Unit::Ns, [2.0]).over(1.0);
+        let figure = |case, variant| Figure::raced(case, variant, Unit::Ns, &[2.0], &[1.0]);
         let figures = [
             figure("spawn", Variant::Base),
             figure("spawn", Variant::Console),

@@ -13,7 +13,7 @@ pub(crate) struct Figure {
     pub(crate) variant: Variant,
     pub(crate) median: f64,
     pub(crate) unit: Unit,
-    /// To the base, of the same session.
+    /// To the base, of the same session: the median of the rounds'.
     pub(crate) ratio: Option<f64>,
     /// Half of what was measured lies within the median ± this part of it.
     pub(crate) spread: f64,
@@ -75,10 +75,20 @@ impl Figure {
         }
     }
 
-    /// With its ratio to the base.
-    pub(crate) fn over(mut self, base: f64) -> Figure {
-        self.ratio = Some(self.median / base);
-        self
+    /// The figure of a race against the base. Each of its batches is compared with the base's of
+    /// the same round, so that what the machine's pace was then is in neither.
+    pub(crate) fn raced(
+        case: &str,
+        variant: Variant,
+        unit: Unit,
+        measured: &[f64],
+        base: &[f64],
+    ) -> Figure {
+        let ratios = measured.iter().zip(base).map(|(own, base)| own / base);
+        Figure {
+            ratio: Some(stats::median(ratios)),
+            ..Figure::of(case, variant, unit, measured.iter().copied())
+        }
     }
 
     /// With words for people.
@@ -90,4 +100,16 @@ impl Figure {
 
 fn name<S: Serializer>(variant: &Variant, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(variant.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_that_of_the_same_round() {
+        let (own, base) = ([12.0, 24.0, 36.0], [10.0, 20.0, 40.0]);
+        let figure = Figure::raced("spawn", Variant::Layer, Unit::Ns, &own, &base);
+        assert_eq!((figure.median, figure.ratio), (24.0, Some(1.2)));
+    }
 }

@@ -111,7 +111,8 @@ struct Size {
     race_apart: Effort,
     burst: Effort,
     burst_apart: Effort,
-    /// Longer batches: asking a process for its time takes a part of it.
+    /// Longer batches: asking a process for its time takes a part of it. Not much longer, for a
+    /// round is to be short.
     http: Effort,
     http_apart: Effort,
     crowd: usize,
@@ -126,8 +127,8 @@ impl Size {
         race_apart: effort(3, 6, Batch::Lasting(Duration::from_millis(20))),
         burst: effort(3, 3, Batch::Of(1_000_000)),
         burst_apart: effort(3, 3, Batch::Of(10_000)),
-        http: effort(5, 20, Batch::Lasting(Duration::from_millis(50))),
-        http_apart: effort(3, 6, Batch::Lasting(Duration::from_millis(50))),
+        http: effort(8, 25, Batch::Lasting(Duration::from_millis(20))),
+        http_apart: effort(4, 10, Batch::Lasting(Duration::from_millis(20))),
         crowd: 1_000_000,
         snapshots: 9,
         sweeps: 15,
@@ -135,12 +136,12 @@ impl Size {
     };
 
     const QUICK: Size = Size {
-        race: effort(4, 3, Batch::Lasting(Duration::from_millis(3))),
+        race: effort(5, 6, Batch::Lasting(Duration::from_millis(3))),
         race_apart: effort(1, 3, Batch::Lasting(Duration::from_millis(5))),
         burst: effort(1, 3, Batch::Of(100_000)),
         burst_apart: effort(1, 3, Batch::Of(2_000)),
-        http: effort(2, 5, Batch::Lasting(Duration::from_millis(20))),
-        http_apart: effort(1, 3, Batch::Lasting(Duration::from_millis(20))),
+        http: effort(5, 8, Batch::Lasting(Duration::from_millis(10))),
+        http_apart: effort(2, 4, Batch::Lasting(Duration::from_millis(10))),
         crowd: 20_000,
         snapshots: 3,
         sweeps: 3,

@@ -4,7 +4,8 @@
 //! work on it): within a round it is about the same for all. Each round has another order, so
 //! that nobody always comes after the same one. And all of them start anew every few rounds,
 //! because where a process happens to have its memory makes a tenth of difference for as long
-//! as it lives. What counts is each one's median batch.
+//! as it lives. What counts is each one's median batch, and the median of what its batches are to
+//! those of the base in the same round.
 //!
 //! After the first heat each process proves that what it recorded is right.
 

@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     fn figure(variant: Variant, ns: f64) -> Figure {
-        Figure::of("spawn", variant, Unit::Ns, [ns]).over(100.0)
+        Figure::raced("spawn", variant, Unit::Ns, &[ns], &[100.0])
     }
 
     #[test]

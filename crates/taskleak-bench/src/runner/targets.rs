@@ -77,9 +77,8 @@ mod tests {
 
     #[test]
     fn a_target_is_missed_above_it_and_failed_above_twice() {
-        let figure = Figure::of("spawn", Variant::Subscriber, Unit::Ns, [140.0]);
         let check = |base, met, failed| {
-            let figure = figure.clone().over(base);
+            let figure = Figure::raced("spawn", Variant::Subscriber, Unit::Ns, &[140.0], &[base]);
             let target = Target::of(&figure).expect("it has one");
             assert_eq!(
                 (target.is_met(&figure), target.is_failed(&figure)),

@@ -6,8 +6,8 @@ use super::Size;
 use super::error::Error;
 use super::figures::{Figure, Section, Shape, Unit};
 use super::progress::Progress;
-use super::race::{Batch, Course, Effort, Times, calibrate, race};
-use super::{stats, units};
+use super::race::{Batch, Course, Effort, calibrate, race};
+use super::units;
 use crate::case::{CONNECTIONS, Case};
 use crate::variant::Variant;
 
@@ -78,15 +78,12 @@ fn raced(
     progress: &Progress,
 ) -> Result<Vec<Figure>, Error> {
     let times = race(variants, course, effort, progress)?;
-    let base = |of: fn(&Times) -> &Vec<f64>| stats::median(of(&times[0]).iter().copied());
-    let (wall_base, cpu_base) = (base(|times| &times.wall), base(|times| &times.cpu));
+    let base = &times[0];
     let figures = variants.iter().zip(&times).flat_map(|(variant, times)| {
-        let figure = |unit, measured: &Vec<f64>, base| {
-            Figure::of(course.case.name(), *variant, unit, measured.iter().copied()).over(base)
-        };
+        let figure = |unit, own, base| Figure::raced(course.case.name(), *variant, unit, own, base);
         [
-            figure(Unit::Ns, &times.wall, wall_base),
-            figure(Unit::CpuNs, &times.cpu, cpu_base),
+            figure(Unit::Ns, &times.wall, &base.wall),
+            figure(Unit::CpuNs, &times.cpu, &base.cpu),
         ]
     });
     Ok(figures.collect())
@@ -94,7 +91,7 @@ fn raced(
 
 fn notes(cases: &[Case], size: &Size) -> Vec<String> {
     let mut notes = vec![
-        "A ratio to the base, the time of an operation, and ± within which half of the batches \
+        "A ratio to the base (the median of those of each round), the time of an operation, and ± within which half of the batches \
          lie. CPU time is that of all threads of the process."
             .to_owned(),
         "await-tree and async-backtrace: the same programs, instrumented by hand. console and \
