@@ -1,5 +1,6 @@
 //! `TaskLayer`: the front end for those who compose a `Registry` themselves.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use dashmap::DashMap;
@@ -36,6 +37,29 @@ pub struct TaskLayer {
     keys: DashMap<u64, Key>,
 }
 
+/// What this thread looked up in [`TaskLayer::keys`]: a look there takes two locked instructions.
+///
+/// As long as the task of a key lives, its span is open, and so the registry's id is no other's.
+struct Known {
+    recorder: Cell<u32>,
+    id: Cell<u64>,
+    key: Cell<Key>,
+}
+
+const KNOWN: usize = 64;
+
+thread_local! {
+    static LOOKED_UP: [Known; KNOWN] = const {
+        [const {
+            Known {
+                recorder: Cell::new(0),
+                id: Cell::new(0),
+                key: Cell::new(Key::UNRECORDED),
+            }
+        }; KNOWN]
+    };
+}
+
 /// A [`TaskLayer`] that is given nothing but what tokio says of its tasks.
 pub type FilteredTaskLayer<S> = Filtered<TaskLayer, FilterFn, S>;
 
@@ -52,7 +76,21 @@ impl TaskLayer {
     }
 
     fn key(&self, id: u64) -> Option<Key> {
-        self.keys.get(&id).map(|key| *key)
+        LOOKED_UP.with(|known| {
+            // The registry counts from 0 on each thread, whose number stands in higher bits.
+            let known = &known[(id ^ id >> 38) as usize % KNOWN];
+            if known.id.get() == id && known.recorder.get() == self.recorder.id() {
+                let key = known.key.get();
+                if self.recorder.is_alive(key) {
+                    return Some(key);
+                }
+            }
+            let key = self.keys.get(&id).map(|key| *key)?;
+            known.recorder.set(self.recorder.id());
+            known.id.set(id);
+            known.key.set(key);
+            Some(key)
+        })
     }
 
     pub(crate) fn recorder(&self) -> &Arc<Recorder> {

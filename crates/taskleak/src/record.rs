@@ -490,6 +490,11 @@ impl Record {
         Key::from_span_id(self.parent_key.load(Ordering::Relaxed))
     }
 
+    /// Whether the task of this key lives.
+    pub(crate) fn is_live(&self, key: Key) -> bool {
+        WakeWord(self.wake.load(Ordering::Relaxed)).is_of(key)
+    }
+
     pub(crate) fn is(&self, key: Key) -> bool {
         self.key.load(Ordering::Relaxed) == key.span_id()
     }

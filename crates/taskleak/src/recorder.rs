@@ -233,8 +233,14 @@ impl Recorder {
         self.table.get(key).map_or(0, Record::task_id)
     }
 
+    /// Whether the task of a key lives.
+    pub(crate) fn is_alive(&self, key: Key) -> bool {
+        self.table
+            .get(key)
+            .is_some_and(|record| record.is_live(key))
+    }
+
     /// Tells its keys from those of others.
-    #[cfg(feature = "test")]
     pub(crate) fn id(&self) -> u32 {
         self.id
     }
