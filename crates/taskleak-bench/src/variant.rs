@@ -9,6 +9,8 @@ pub(crate) enum Variant {
     Base,
     /// The same built with frame pointers.
     BaseFp,
+    /// A subscriber that reads what tokio says of its tasks, and keeps nothing.
+    Reads,
     /// `Builder::install`: a `TaskSubscriber` around nothing, which unwinds by framehop.
     Subscriber,
     /// The same built with frame pointers, by which it unwinds.
@@ -28,10 +30,11 @@ pub(crate) enum Variant {
 }
 
 impl Variant {
-    pub(crate) const ALL: [Variant; 11] = [
+    pub(crate) const ALL: [Variant; 12] = [
         Variant::NoTracing,
         Variant::Base,
         Variant::BaseFp,
+        Variant::Reads,
         Variant::Subscriber,
         Variant::SubscriberFp,
         Variant::Layer,
@@ -47,6 +50,7 @@ impl Variant {
             Variant::NoTracing => "no-tracing",
             Variant::Base => "base",
             Variant::BaseFp => "base-fp",
+            Variant::Reads => "reads",
             Variant::Subscriber => "subscriber",
             Variant::SubscriberFp => "subscriber-fp",
             Variant::Layer => "layer",

@@ -33,6 +33,10 @@ impl Installed {
         }
         #[cfg(feature = "taskleak")]
         let detector = taskleaks(variant)?;
+        #[cfg(feature = "tracing")]
+        if variant == Variant::Reads {
+            tracing::subscriber::set_global_default(super::reads::Reads)?;
+        }
         #[cfg(feature = "peers")]
         match variant {
             Variant::AwaitTree => await_tree::init_global_registry(await_tree::Config::default()),

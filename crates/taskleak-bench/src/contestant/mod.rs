@@ -4,6 +4,8 @@ mod cases;
 mod check;
 mod installed;
 mod instrument;
+#[cfg(feature = "tracing")]
+mod reads;
 mod worker;
 
 use std::env;

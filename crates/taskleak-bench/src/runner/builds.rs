@@ -38,6 +38,7 @@ impl Build {
             Variant::BaseFp | Variant::SubscriberFp => Build::FramePointers,
             Variant::Dial9 => Build::Dial9,
             Variant::Base
+            | Variant::Reads
             | Variant::Subscriber
             | Variant::Layer
             | Variant::Watchdog

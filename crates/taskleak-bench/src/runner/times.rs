@@ -12,10 +12,11 @@ use crate::case::{CONNECTIONS, Case};
 use crate::variant::Variant;
 
 /// Those that race together, the base first.
-const FIELD: [Variant; 8] = [
+const FIELD: [Variant; 9] = [
     Variant::Base,
     Variant::NoTracing,
     Variant::BaseFp,
+    Variant::Reads,
     Variant::Subscriber,
     Variant::SubscriberFp,
     Variant::Layer,
@@ -97,6 +98,9 @@ fn notes(cases: &[Case], size: &Size) -> Vec<String> {
         "await-tree and async-backtrace: the same programs, instrumented by hand. console and \
          dial9 raced apart, beside a base each, because a thread of theirs goes on after a batch. \
          dial9 takes its task dumps; it needs no `tracing`, and has not what that costs."
+            .to_owned(),
+        "reads: a subscriber that reads what tokio says of its tasks and keeps nothing, so the \
+         least that a detector costs which rests on `tracing`."
             .to_owned(),
     ];
     if cases.iter().any(|case| case.is_server()) {
