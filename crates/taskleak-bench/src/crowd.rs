@@ -11,9 +11,12 @@ use crate::at_work::{self, AtWork};
 use crate::error::Error;
 use crate::expected::Expected;
 use crate::kinds::{self, Things};
+use crate::preferred::Preferred;
 use crate::resident;
 
 const WORKERS: usize = 2;
+/// The name of their threads.
+const WORKER: &str = "crowd-worker";
 /// Tasks that are started before memory is measured, so that what is made but once is there.
 const VANGUARD: usize = 1_000;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -23,7 +26,7 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) struct Crowd {
     runtime: Runtime,
     of_each: usize,
-    at_work: Option<AtWork>,
+    at_work: Option<Arc<AtWork>>,
 }
 
 impl Crowd {
@@ -32,6 +35,7 @@ impl Crowd {
     pub(crate) fn gather(tasks: usize) -> Result<(Crowd, Option<f64>), Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(WORKERS)
+            .thread_name(WORKER)
             .enable_time()
             .build()
             .map_err(Error::Runtime)?;
@@ -63,9 +67,15 @@ impl Crowd {
     }
 
     /// Has the runtime work from now on.
-    pub(crate) fn work(&mut self) -> &AtWork {
-        let runtime = &self.runtime;
-        self.at_work.get_or_insert_with(|| AtWork::start(runtime))
+    pub(crate) fn work(&mut self) -> Arc<AtWork> {
+        let at_work = self.at_work.take();
+        let at_work = at_work.unwrap_or_else(|| Arc::new(AtWork::start(&self.runtime)));
+        Arc::clone(self.at_work.insert(at_work))
+    }
+
+    /// Has the kernel run the runtime's threads before all others, if it may.
+    pub(crate) fn prefer(&self) -> Result<Option<Preferred>, Error> {
+        Preferred::threads(WORKER)
     }
 
     /// Waits until the detector sees each task where it is to wait. What it sees last counts.

@@ -9,7 +9,7 @@ use crate::contestant::Contestant;
 use crate::error::Error;
 use crate::large;
 use crate::process::Worker;
-use crate::protocol::{FirstAnswer, Look, Request, Sweeps, Window};
+use crate::protocol::{FirstAnswer, Look, Looked, Request, Sweeps, Window};
 use crate::stats;
 use crate::table::{self, Table};
 
@@ -93,6 +93,7 @@ pub(crate) fn looks(effort: Effort, looks: &[Look]) -> Result<Table, Error> {
         "… without a look",
         "… beside a busy thread",
         "added",
+        "… with the runtime's threads preferred",
         "memory",
         "answer",
     ]);
@@ -105,21 +106,23 @@ pub(crate) fn looks(effort: Effort, looks: &[Look]) -> Result<Table, Error> {
                 _ if tasks == effort.largest() => effort.looks_at_largest,
                 _ => effort.looks,
             };
-            let windows: Vec<Window> = worker.ask(Request::Look { look, times })?;
-            let wall = Figure::of_times(windows.iter().map(|window| window.wall));
+            let looked: Looked = worker.ask(Request::Look { look, times })?;
+            let wall = Figure::of_times(looked.as_usual.iter().map(|window| window.wall));
             walls.push((look, tasks, wall.median));
-            table.push(row(look, tasks, &wall, &windows));
+            table.push(row(look, tasks, &wall, &looked));
         }
     }
     let largest = effort.largest();
     let smallest = effort.crowds.first().copied().unwrap_or(0);
-    for &look in looks {
+    // A slow reader takes the time that it sleeps.
+    let timed = looks.iter().filter(|look| **look != Look::SlowListing);
+    for &look in timed {
         let each = |tasks: usize| {
             let found = walls.iter().find(|wall| (wall.0, wall.1) == (look, tasks));
             found.map_or(0.0, |wall| wall.2 / tasks as f64)
         };
         let (of_many, of_few) = (each(largest), each(smallest));
-        let mut cells = [const { String::new() }; 10];
+        let mut cells = [const { String::new() }; 11];
         cells[0] = format!(
             "{}, of one task of {} against {}, ≤ {TARGET_GROWTH}",
             name(look),
@@ -132,12 +135,16 @@ pub(crate) fn looks(effort: Effort, looks: &[Look]) -> Result<Table, Error> {
     Ok(table)
 }
 
-fn row(look: Look, tasks: usize, wall: &Figure, windows: &[Window]) -> [String; 10] {
+fn row(look: Look, tasks: usize, wall: &Figure, looked: &Looked) -> [String; 11] {
+    let windows = &looked.as_usual;
     let times = |of: fn(&Window) -> Duration| Figure::of_times(windows.iter().map(of));
     let delays = times(|window| window.delays.looking);
     let quiet = times(|window| window.delays.quiet);
     let spinning = times(|window| window.delays.beside_spinning);
-    let added = delays.median - quiet.median;
+    let preferred = |of: fn(&Window) -> Duration| {
+        let times = looked.preferred.iter().map(of);
+        Figure::of_times(times)
+    };
     let memory = windows.iter().map(|window| window.peak_growth).max();
     let bytes = stats::median(windows.iter().map(|window| window.bytes));
     let target = match look {
@@ -153,10 +160,22 @@ fn row(look: Look, tasks: usize, wall: &Figure, windows: &[Window]) -> [String; 
         delays.time_and_worst(),
         quiet.time_and_worst(),
         spinning.time_and_worst(),
-        format!("{:.2} ms, ≤ {}", added * 1e3, table::time(TARGET_DELAY)),
+        added(&delays, &quiet),
+        added(
+            &preferred(|window| window.delays.looking),
+            &preferred(|window| window.delays.quiet),
+        ),
         table::megabytes(memory.unwrap_or(0)),
         table::megabytes(bytes),
     ]
+}
+
+/// By how much the first are longer: medians, and the worst.
+fn added(delays: &Figure, quiet: &Figure) -> String {
+    let ms = |of: fn(&Figure) -> f64| (of(delays) - of(quiet)) * 1e3;
+    let (median, worst) = (ms(|figure| figure.median), ms(|figure| figure.worst));
+    let target = table::time(TARGET_DELAY);
+    format!("{median:+.2} ms, the worst {worst:+.2} ms; ≤ {target}")
 }
 
 fn name(look: Look) -> &'static str {
@@ -203,6 +222,7 @@ pub(crate) fn sweeps(effort: Effort) -> Result<Table, Error> {
         "longest delay of a 1 ms tick",
         "… without a sweep",
         "added",
+        "… with the runtime's threads preferred",
     ]);
     for &tasks in effort.crowds {
         let (mut worker, _) = gathered(Contestant::Watchdog, tasks)?;
@@ -210,18 +230,21 @@ pub(crate) fn sweeps(effort: Effort) -> Result<Table, Error> {
             sweeps: effort.sweeps,
         })?;
         let of = |times: &[Duration]| Figure::of_times(times.iter().copied());
-        let (used, delays, quiet) = (of(&seen.processor), of(&seen.delays), of(&seen.quiet));
+        let usual = &seen.as_usual;
+        let (used, delays, quiet) = (of(&usual.processor), of(&usual.delays), of(&usual.quiet));
+        let preferred = seen.preferred.as_ref();
+        let preferred = preferred.map(|swept| added(&of(&swept.delays), &of(&swept.quiet)));
         let target = match tasks {
             1_000_000 => format!(", ≤ {}", table::time(TARGET_SWEEP)),
             _ => String::new(),
         };
-        let added = delays.median - quiet.median;
         table.push([
             format!("over {}", table::count(tasks)),
             format!("{}{target}", used.time_and_worst()),
             delays.time_and_worst(),
             quiet.time_and_worst(),
-            format!("{:.2} ms, ≤ {}", added * 1e3, table::time(TARGET_DELAY)),
+            added(&delays, &quiet),
+            preferred.unwrap_or_default(),
         ]);
     }
     Ok(table)

@@ -32,6 +32,7 @@ mod expected;
 mod kinds;
 mod large;
 mod looks;
+mod preferred;
 mod process;
 mod processor;
 mod program;

@@ -14,7 +14,7 @@ use crate::endpoint::{Endpoint, Reader};
 use crate::error::Error;
 use crate::expected::{Expected, Listing};
 use crate::processor::Since;
-use crate::protocol::{Delays, FirstAnswer, Look, Window};
+use crate::protocol::{Delays, FirstAnswer, Look, Looked, Window};
 use crate::resident;
 
 /// A window is as long as one look, but no shorter: what happens in it is seen by a tick of 1 ms,
@@ -29,25 +29,31 @@ pub(crate) fn measure(
     detector: &Detector,
     look: Look,
     times: usize,
-) -> Result<Vec<Window>, Error> {
-    crowd.work();
+) -> Result<Looked, Error> {
+    let at_work = crowd.work();
     // Reads the debug info, which is kept: neither time nor memory of a look.
     crowd.settle(detector)?;
-    let expected = crowd.expected();
-    let at_work = crowd.work();
     let looks = Looks {
         endpoint: Endpoint::open(detector)?,
         detector,
         look,
-        expected,
+        expected: crowd.expected(),
         before: resident::bytes()?,
     };
     let (_, one) = looks.once()?;
     let one = one.max(Duration::from_nanos(1));
     let looks_each = WINDOW.as_nanos().div_ceil(one.as_nanos()).max(1) as u32;
-    (0..times)
-        .map(|_| looks.window(at_work, looks_each))
-        .collect()
+    let mut looked = Looked {
+        as_usual: Vec::new(),
+        preferred: Vec::new(),
+    };
+    for _ in 0..times {
+        looked.as_usual.push(looks.window(&at_work, looks_each)?);
+        if let Some(_for_now) = crowd.prefer()? {
+            looked.preferred.push(looks.window(&at_work, looks_each)?);
+        }
+    }
+    Ok(looked)
 }
 
 /// The first answer, of a process that has symbolized nothing yet; the program's file is in the

@@ -69,16 +69,27 @@ pub(crate) fn of_thread(name: &str) -> io::Result<Duration> {
     found
 }
 
+/// The ids of the threads of this name.
+pub(crate) fn threads(name: &str) -> io::Result<Vec<String>> {
+    let mut threads = Vec::new();
+    each_thread(|thread, its_name| {
+        if its_name == name {
+            threads.push(id(thread));
+        }
+        Ok(())
+    })?;
+    Ok(threads)
+}
+
 /// The threads that are neither the detector's nor this one. Those of a crowd's runtime live as
 /// long as the process, so that none is missed.
 fn of_others() -> io::Result<BTreeMap<String, Duration>> {
     let own = fs::read_link(OWN)?;
     let mut threads = BTreeMap::new();
     each_thread(|thread, name| {
-        let id = thread.file_name();
-        if !name.starts_with(DETECTOR) && id != own.file_name() {
-            let id = id.unwrap_or_default().to_string_lossy().into_owned();
-            threads.insert(id, used(thread)?);
+        let is_own = thread.file_name() == own.file_name();
+        if !name.starts_with(DETECTOR) && !is_own {
+            threads.insert(id(thread), used(thread)?);
         }
         Ok(())
     })?;
@@ -97,6 +108,11 @@ fn each_thread(mut look: impl FnMut(&Path, &str) -> io::Result<()>) -> io::Resul
         }
     }
     Ok(())
+}
+
+fn id(thread: &Path) -> String {
+    let id = thread.file_name().unwrap_or_default();
+    id.to_string_lossy().into_owned()
 }
 
 fn is_gone(error: &io::Error) -> bool {

@@ -17,7 +17,8 @@ pub(crate) enum Request {
     Crowd { tasks: usize },
     /// Checks that the detector sees the crowd as it is. Answer: nothing.
     Check,
-    /// Looks at the crowd while its runtime works, so many times. Answer: a [`Window`] for each.
+    /// Looks at the crowd while its runtime works, so many times. Answer:
+    /// [`Looked`].
     Look { look: Look, times: usize },
     /// Has the watchdog judge the crowd, and looks at so many sweeps while the runtime works.
     /// Answer: [`Sweeps`].
@@ -44,6 +45,14 @@ pub(crate) enum Look {
     Listing,
     /// The same to a client that sleeps after each megabyte.
     SlowListing,
+}
+
+/// A crowd was looked at.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Looked {
+    pub(crate) as_usual: Vec<Window>,
+    /// With the runtime's threads preferred; none without the right to do so.
+    pub(crate) preferred: Vec<Window>,
 }
 
 /// A window in which a crowd was looked at, once if that takes a while, else again and again.
@@ -78,6 +87,14 @@ pub(crate) struct Delays {
 /// Sweeps of the watchdog.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Sweeps {
+    pub(crate) as_usual: Swept,
+    /// With the runtime's threads preferred; `None` without the right to do so.
+    pub(crate) preferred: Option<Swept>,
+}
+
+/// Some sweeps.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Swept {
     /// The processor time of each.
     pub(crate) processor: Vec<Duration>,
     /// The longest delay of a tick of 1 ms in the short window of each.

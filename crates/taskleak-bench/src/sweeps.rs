@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use taskleak::{Detector, Wait};
 
+use crate::at_work::AtWork;
 use crate::crowd::Crowd;
 use crate::error::Error;
 use crate::processor;
-use crate::protocol::Sweeps;
+use crate::protocol::{Sweeps, Swept};
 
 /// The name that the thread has; the kernel keeps 15 bytes of it.
 const THREAD: &str = "taskleak-watchd";
@@ -26,13 +27,22 @@ pub(crate) fn measure(
     detector: &Detector,
     sweeps: usize,
 ) -> Result<Sweeps, Error> {
-    wait_for_verdicts(detector, crowd.expected().receivers())?;
+    // The tasks at work are judged too, so they are there before the verdicts are.
     let at_work = crowd.work();
-    let mut seen = Sweeps {
-        processor: Vec::new(),
-        delays: Vec::new(),
-        quiet: Vec::new(),
+    wait_for_verdicts(detector, crowd.expected().receivers())?;
+    let as_usual = watch(&at_work, sweeps)?;
+    let preferred = match crowd.prefer()? {
+        Some(_for_now) => Some(watch(&at_work, sweeps)?),
+        None => None,
     };
+    Ok(Sweeps {
+        as_usual,
+        preferred,
+    })
+}
+
+fn watch(at_work: &AtWork, sweeps: usize) -> Result<Swept, Error> {
+    let mut seen = Swept::default();
     let give_up = Instant::now() + PERIOD * sweeps as u32 + GIVE_UP;
     let mut before = used()?;
     // The sweep that goes on, which may reach into the next window.
