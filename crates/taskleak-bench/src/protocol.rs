@@ -99,7 +99,7 @@ pub(crate) struct Swept {
     pub(crate) processor: Vec<Duration>,
     /// The longest delay of a tick of 1 ms in the short window of each.
     pub(crate) delays: Vec<Duration>,
-    /// In each of the short windows between them.
+    /// In the window before each.
     pub(crate) quiet: Vec<Duration>,
 }
 

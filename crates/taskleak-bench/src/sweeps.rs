@@ -47,20 +47,24 @@ fn watch(at_work: &AtWork, sweeps: usize) -> Result<Swept, Error> {
     let mut before = used()?;
     // The sweep that goes on, which may reach into the next window.
     let mut sweep = Sweep::default();
+    let mut quiet = None;
     while seen.processor.len() < sweeps {
         let ((), delay) = at_work.longest_delay(|| thread::sleep(WINDOW));
         let now = used()?;
         let used = now.saturating_sub(before);
         before = now;
-        if used > Duration::ZERO {
+        // A sweep that goes on when this begins to look is not counted: it has no window before.
+        if !used.is_zero() && quiet.is_some() {
             sweep.processor += used;
             sweep.delay = sweep.delay.max(delay);
-        } else if sweep.processor > Duration::ZERO {
-            seen.processor.push(sweep.processor);
-            seen.delays.push(sweep.delay);
-            sweep = Sweep::default();
-        } else {
-            seen.quiet.push(delay);
+        } else if used.is_zero() {
+            if !sweep.processor.is_zero() {
+                seen.processor.push(sweep.processor);
+                seen.delays.push(sweep.delay);
+                seen.quiet.extend(quiet);
+                sweep = Sweep::default();
+            }
+            quiet = Some(delay);
         }
         if Instant::now() > give_up {
             return Err(Error::NoSweep { sweeps });
