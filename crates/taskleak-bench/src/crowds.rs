@@ -258,6 +258,7 @@ pub(crate) fn first_answers(effort: Effort) -> Result<Table, Error> {
         "wall",
         "CPU",
         "memory",
+        "… without pages of files",
         "the second answer",
     ]);
     let large = large::build()?;
@@ -278,6 +279,7 @@ pub(crate) fn first_answers(effort: Effort) -> Result<Table, Error> {
             times(|answer| answer.wall).time_and_spread(),
             times(|answer| answer.processor).time(),
             table::megabytes(most(|answer| answer.peak_growth)),
+            table::megabytes(most(|answer| answer.anonymous_growth)),
             times(|answer| answer.second).time(),
         ]);
     }

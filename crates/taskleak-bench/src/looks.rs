@@ -63,10 +63,11 @@ pub(crate) fn first_answer(crowd: &Crowd, detector: &Detector) -> Result<FirstAn
     let program = read_program().map_err(Error::Program)?;
     let endpoint = Endpoint::open(detector)?;
     let expected = crowd.expected();
-    let before = resident::bytes()?;
+    let (before, anonymous_before) = (resident::bytes()?, resident::anonymous()?);
     let (processor, start) = (ProcessTime::now(), Instant::now());
     let (text, peak) = resident::peak(|| endpoint.grouped())?;
     let (wall, processor) = (start.elapsed(), processor.elapsed());
+    let anonymous = resident::anonymous()?;
     expected.check_grouped(&text?)?;
     let start = Instant::now();
     let text = endpoint.grouped()?;
@@ -77,6 +78,7 @@ pub(crate) fn first_answer(crowd: &Crowd, detector: &Detector) -> Result<FirstAn
         wall,
         processor,
         peak_growth: peak.saturating_sub(before),
+        anonymous_growth: anonymous.saturating_sub(anonymous_before),
         second,
     })
 }

@@ -111,8 +111,11 @@ pub(crate) struct FirstAnswer {
     pub(crate) wall: Duration,
     /// The processor time of the process.
     pub(crate) processor: Duration,
-    /// By how much resident memory rose, at its peak.
+    /// By how much resident memory rose, at its peak. The pages of the program's file that were
+    /// read are in it, which the kernel takes back when it wants to.
     pub(crate) peak_growth: u64,
+    /// By how much the memory that is not pages of a file is above what it was, afterwards.
+    pub(crate) anonymous_growth: u64,
     /// The wall time of the second one.
     pub(crate) second: Duration,
 }

@@ -16,6 +16,12 @@ pub(crate) fn bytes() -> Result<u64, Error> {
     figure(&status, "VmRSS:").map_err(Error::Resident)
 }
 
+/// Those of them that are not pages of a file.
+pub(crate) fn anonymous() -> Result<u64, Error> {
+    let status = fs::read_to_string(STATUS).map_err(Error::Resident)?;
+    figure(&status, "RssAnon:").map_err(Error::Resident)
+}
+
 /// Runs `work`, and returns the most bytes that there were meanwhile. The kernel keeps them
 /// itself, so nobody has to look all the while, which would cost the processor time that is
 /// measured.
