@@ -60,17 +60,20 @@ pub(crate) enum Error {
         cause: io::Error,
     },
     #[cfg(feature = "taskleak")]
-    #[error("cannot get {path}: the answer is not a whole one: {status}")]
-    Answer { path: &'static str, status: String },
+    #[error("the answer is wrong: {0}")]
+    Wrong(String),
     #[cfg(feature = "taskleak")]
-    #[error("cannot measure the watchdog's thread: {0}")]
-    Watchdog(io::Error),
+    #[error("cannot measure processor time: {0}")]
+    Processor(io::Error),
+    #[cfg(feature = "taskleak")]
+    #[error("cannot read the program: {0}")]
+    Program(io::Error),
     #[cfg(feature = "taskleak")]
     #[error("the watchdog did not find {stuck} tasks stuck")]
     NoVerdict { stuck: u64 },
     #[cfg(feature = "taskleak")]
-    #[error("a snapshot shows {seen} tasks of {started}")]
-    TooFew { seen: u64, started: u64 },
+    #[error("the watchdog did not sweep {sweeps} times")]
+    NoSweep { sweeps: usize },
     #[cfg(feature = "taskleak")]
     #[error("the contestant has no detector")]
     NoDetector,

@@ -2,8 +2,13 @@
 
 mod cases;
 mod check;
+mod clock;
+#[cfg(feature = "taskleak")]
+mod crowd;
 mod installed;
 mod instrument;
+#[cfg(feature = "taskleak")]
+mod tests;
 mod worker;
 
 use std::env;
