@@ -20,8 +20,8 @@ pub(crate) enum Error {
     #[error("cannot write the trace: {0}")]
     Trace(io::Error),
     #[cfg(taskleak_dial9)]
-    #[error("the trace is empty")]
-    NoTrace,
+    #[error("the trace has but {bytes} bytes")]
+    NoTrace { bytes: u64 },
     #[error("cannot start the server: {0}")]
     Server(io::Error),
     #[cfg(feature = "taskleak")]
@@ -33,6 +33,9 @@ pub(crate) enum Error {
     #[cfg(feature = "peers")]
     #[error("the peer knows of {seen} tasks, and there are {there}")]
     NotSeen { seen: u64, there: u64 },
+    #[cfg(feature = "peers")]
+    #[error("cannot see what console-subscriber recorded: {0}")]
+    Console(String),
     #[cfg(feature = "taskleak")]
     #[error(transparent)]
     Install(#[from] InstallError),
