@@ -20,8 +20,8 @@ pub(crate) enum Error {
     #[error("cannot write the trace: {0}")]
     Trace(io::Error),
     #[cfg(taskleak_dial9)]
-    #[error("the trace is empty")]
-    NoTrace,
+    #[error("the trace has but {bytes} bytes")]
+    NoTrace { bytes: u64 },
     #[error("cannot start the server: {0}")]
     Server(io::Error),
     #[cfg(feature = "taskleak")]
@@ -33,6 +33,9 @@ pub(crate) enum Error {
     #[cfg(feature = "peers")]
     #[error("the peer knows of {seen} tasks, and there are {there}")]
     NotSeen { seen: u64, there: u64 },
+    #[cfg(feature = "peers")]
+    #[error("cannot see what console-subscriber recorded: {0}")]
+    Console(String),
     #[cfg(feature = "taskleak")]
     #[error(transparent)]
     Install(#[from] InstallError),
@@ -60,17 +63,20 @@ pub(crate) enum Error {
         cause: io::Error,
     },
     #[cfg(feature = "taskleak")]
-    #[error("cannot get {path}: the answer is not a whole one: {status}")]
-    Answer { path: &'static str, status: String },
+    #[error("the answer is wrong: {0}")]
+    Wrong(String),
     #[cfg(feature = "taskleak")]
-    #[error("cannot measure the watchdog's thread: {0}")]
-    Watchdog(io::Error),
+    #[error("cannot measure processor time: {0}")]
+    Processor(io::Error),
+    #[cfg(feature = "taskleak")]
+    #[error("cannot read the program: {0}")]
+    Program(io::Error),
     #[cfg(feature = "taskleak")]
     #[error("the watchdog did not find {stuck} tasks stuck")]
     NoVerdict { stuck: u64 },
     #[cfg(feature = "taskleak")]
-    #[error("a snapshot shows {seen} tasks of {started}")]
-    TooFew { seen: u64, started: u64 },
+    #[error("the watchdog did not sweep {sweeps} times")]
+    NoSweep { sweeps: usize },
     #[cfg(feature = "taskleak")]
     #[error("the contestant has no detector")]
     NoDetector,

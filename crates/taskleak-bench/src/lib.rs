@@ -11,11 +11,11 @@
 //! with cargo, starts them, and asks them for one piece of work after the other.
 //!
 //! ```text
-//! runner ── times ── race ── process ══ lines of JSON ══ contestant ─┬─ cases    (an operation)
-//!    │         crowds ─────────┘  │                                  ├─ tests    (the guard)
-//!    │                  load ─────┼── HTTP ── a case that serves     ├─ crowd    (a million tasks)
-//!    │                            builds (cargo)                     ├─ endpoint (the list of them)
-//!    └─ Figures ─┬─ report (text, with targets)                      └─ sweeps   (the watchdog)
+//! runner ── times ── race ── process ══ lines of JSON ══ contestant ─┬─ cases (an operation)
+//!    │                  │      │ │                                   ├─ check (what was recorded)
+//!    │                  load ──┼─┼── HTTP ── a case that serves      ├─ crowd (a million tasks)
+//!    │         crowds, tests ──┘ builds (cargo)                      └─ tests (the guard)
+//!    └─ Figures ─┬─ report (text, with targets)
 //!                ├─ JSON
 //!                ├─ chart (SVG)
 //!                └─ targets (--check)
@@ -39,18 +39,8 @@ mod runner;
 
 #[cfg(feature = "contestant")]
 mod contestant;
-#[cfg(feature = "taskleak")]
-mod crowd;
-#[cfg(feature = "taskleak")]
-mod endpoint;
 #[cfg(feature = "contestant")]
 mod error;
-#[cfg(feature = "taskleak")]
-mod resident;
-#[cfg(feature = "taskleak")]
-mod sweeps;
-#[cfg(feature = "taskleak")]
-mod tests;
 
 /// The runner: its arguments are those of the process.
 #[cfg(feature = "runner")]

@@ -76,6 +76,8 @@ pub(crate) struct Loaded {
     modules: Arc<[Module]>,
     /// Of the loaded ones, in order.
     ranges: Vec<Range<u64>>,
+    /// Frame pointers go without it.
+    #[cfg_attr(taskleak_frame_pointers, allow(dead_code))]
     unwinder: UnwinderNative<Bytes, MayAllocateDuringUnwind>,
 }
 

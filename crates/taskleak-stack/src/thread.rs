@@ -4,11 +4,13 @@
 
 use std::cell::Cell;
 use std::ops::Range;
+#[cfg(not(taskleak_frame_pointers))]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 thread_local! {
     static BOUNDS: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
     static CAPTURING: Cell<bool> = const { Cell::new(false) };
+    #[cfg(not(taskleak_frame_pointers))]
     static ORDINAL: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
@@ -23,7 +25,8 @@ pub(crate) fn stack() -> Range<usize> {
     low..high
 }
 
-/// A small number of this thread's own.
+/// A small number of this thread's own, for framehop's caches.
+#[cfg(not(taskleak_frame_pointers))]
 pub(crate) fn ordinal() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     ORDINAL.get().unwrap_or_else(|| {

@@ -24,6 +24,8 @@ const OUTERMOST: usize = 4;
 /// The registers that unwinding starts from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Registers {
+    /// The chain of frame pointers begins without it.
+    #[cfg_attr(taskleak_frame_pointers, allow(dead_code))]
     pc: u64,
     sp: u64,
     fp: u64,

@@ -3,7 +3,8 @@
 //! A case is run once more to where it rests. Then the detector must show the tasks that are
 //! there, and no others: how many, where they wait and for what, who spawned them; and it must
 //! have counted as many tasks as were spawned since the process began. await-tree and
-//! async-backtrace must know of as many tasks, and dial9 must have written something.
+//! async-backtrace must know of as many tasks, console-subscriber of some, and dial9 must have
+//! written a trace.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -67,9 +68,16 @@ impl Installed {
                 return Err(Error::NotSeen { seen, there });
             }
         }
+        #[cfg(feature = "peers")]
+        if let Some(console) = self.console {
+            console::look(console)?;
+        }
         #[cfg(taskleak_dial9)]
-        if trace_bytes().map_err(Error::Trace)? == 0 {
-            return Err(Error::NoTrace);
+        {
+            let bytes = trace_bytes().map_err(Error::Trace)?;
+            if bytes < LEAST_TRACE {
+                return Err(Error::NoTrace { bytes });
+            }
         }
         let _nobody_looks = (case, spawned);
         Ok(())
@@ -88,6 +96,10 @@ impl Installed {
     }
 }
 
+/// Far below what a heat writes, and above what stands in a trace of nothing.
+#[cfg(taskleak_dial9)]
+const LEAST_TRACE: u64 = 16 * 1024;
+
 /// What dial9 has written so far.
 #[cfg(taskleak_dial9)]
 fn trace_bytes() -> std::io::Result<u64> {
@@ -96,6 +108,42 @@ fn trace_bytes() -> std::io::Result<u64> {
         bytes += file?.metadata()?.len();
     }
     Ok(bytes)
+}
+
+#[cfg(feature = "peers")]
+mod console {
+    use std::error::Error as StdError;
+    use std::net::SocketAddr;
+
+    use console_api::instrument::instrument_client::InstrumentClient;
+    use console_api::instrument::{InstrumentRequest, Update};
+    use tokio::runtime::Builder;
+    use tracing::subscriber::{NoSubscriber, with_default};
+
+    use crate::error::Error;
+
+    /// Whether the first update, which has all that is known, names tasks.
+    pub(super) fn look(console: SocketAddr) -> Result<(), Error> {
+        // The client's own tasks are not to be seen.
+        let update = with_default(NoSubscriber::new(), || first_update(console));
+        let update = update.map_err(|cause| Error::Console(cause.to_string()))?;
+        match update.task_update.unwrap_or_default().new_tasks.len() {
+            0 => Err(Error::Console("it knows of no task".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    fn first_update(console: SocketAddr) -> Result<Update, Box<dyn StdError>> {
+        let client = Builder::new_current_thread().enable_all().build()?;
+        client.block_on(async {
+            let client = InstrumentClient::connect(format!("http://{console}")).await?;
+            // It keeps what has ended, too.
+            let mut client = client.max_decoding_message_size(usize::MAX);
+            let updates = client.watch_updates(InstrumentRequest {}).await?;
+            let update = updates.into_inner().message().await?;
+            update.ok_or_else(|| "the stream of updates ended".into())
+        })
+    }
 }
 
 #[cfg(feature = "taskleak")]

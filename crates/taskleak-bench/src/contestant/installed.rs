@@ -21,6 +21,9 @@ pub(crate) struct Installed {
     pub(super) variant: Variant,
     #[cfg(feature = "taskleak")]
     pub(super) detector: Option<taskleak::Detector>,
+    /// Where console-subscriber serves what it knows.
+    #[cfg(feature = "peers")]
+    pub(super) console: Option<SocketAddr>,
     #[cfg(taskleak_dial9)]
     recorder: dial9::Recorder,
 }
@@ -38,20 +41,18 @@ impl Installed {
             tracing::subscriber::set_global_default(super::reads::Reads)?;
         }
         #[cfg(feature = "peers")]
-        match variant {
-            Variant::AwaitTree => await_tree::init_global_registry(await_tree::Config::default()),
-            Variant::Console => {
-                let layer = console_subscriber::ConsoleLayer::builder()
-                    .server_addr(([127, 0, 0, 1], 0))
-                    .spawn();
-                tracing::subscriber::set_global_default(Registry::default().with(layer))?;
-            }
-            _ => {}
+        if variant == Variant::AwaitTree {
+            await_tree::init_global_registry(await_tree::Config::default());
         }
         Ok(Installed {
             variant,
             #[cfg(feature = "taskleak")]
             detector,
+            #[cfg(feature = "peers")]
+            console: match variant {
+                Variant::Console => Some(console()?),
+                _ => None,
+            },
             #[cfg(taskleak_dial9)]
             recorder: recorder()?,
         })
@@ -108,6 +109,19 @@ fn is_of_this_build(variant: Variant) -> bool {
         Variant::BaseFp | Variant::SubscriberFp => has_tracing && FRAME_POINTERS,
         _ => has_tracing && !FRAME_POINTERS,
     }
+}
+
+/// Installs console-subscriber. Returns its address, which it does not tell if it may choose it.
+#[cfg(feature = "peers")]
+fn console() -> Result<SocketAddr, Error> {
+    let free = std::net::TcpListener::bind(("127.0.0.1", 0));
+    let address = free.and_then(|free| free.local_addr());
+    let address = address.map_err(Error::Server)?;
+    let layer = console_subscriber::ConsoleLayer::builder()
+        .server_addr(address)
+        .spawn();
+    tracing::subscriber::set_global_default(Registry::default().with(layer))?;
+    Ok(address)
 }
 
 /// Writes to the directory of this process, which the runner removes.

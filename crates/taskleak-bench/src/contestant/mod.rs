@@ -2,10 +2,15 @@
 
 mod cases;
 mod check;
+mod clock;
+#[cfg(feature = "taskleak")]
+mod crowd;
 mod installed;
 mod instrument;
 #[cfg(feature = "tracing")]
 mod reads;
+#[cfg(feature = "taskleak")]
+mod tests;
 mod worker;
 
 use std::env;

@@ -1,24 +1,22 @@
 //! What the runner asks for, and the answers.
 
 use std::io::{self, BufRead, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::cases::Course;
+use super::clock;
+#[cfg(feature = "taskleak")]
+use super::crowd::{Crowd, looks, sweeps};
 use super::installed::Installed;
+#[cfg(feature = "taskleak")]
+use super::tests;
 use crate::case::Case;
-#[cfg(feature = "taskleak")]
-use crate::crowd::Crowd;
-#[cfg(feature = "taskleak")]
-use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::protocol::{Request, Took};
 use crate::variant::Variant;
-#[cfg(feature = "taskleak")]
-use crate::{sweeps, tests};
 
 /// Answers requests until there are no more.
 pub(crate) fn work(variant: Variant) -> Result<(), Error> {
@@ -40,8 +38,6 @@ struct Worker {
     spawned: u64,
     #[cfg(feature = "taskleak")]
     crowd: Option<Crowd>,
-    #[cfg(feature = "taskleak")]
-    endpoint: Option<Endpoint>,
 }
 
 impl Worker {
@@ -52,8 +48,6 @@ impl Worker {
             spawned: 0,
             #[cfg(feature = "taskleak")]
             crowd: None,
-            #[cfg(feature = "taskleak")]
-            endpoint: None,
         })
     }
 
@@ -77,7 +71,7 @@ impl Worker {
                 self.case = Some((case, runtime));
                 json!(address)
             }
-            Request::CpuTime => json!(cpu_time()),
+            Request::CpuTime => json!(clock::process()),
             Request::Check { case, served } => {
                 self.check(case, served)?;
                 json!(())
@@ -89,14 +83,24 @@ impl Worker {
                 json!(bytes_each)
             }
             #[cfg(feature = "taskleak")]
-            Request::Snapshots { further } => {
-                let crowd = self.crowd.as_ref().ok_or(Error::NoCrowd)?;
-                json!(crowd.snapshots(self.detector()?, further)?)
+            Request::CheckCrowd => {
+                let (crowd, detector) = self.watched()?;
+                json!(crowd.settle(detector)?)
+            }
+            #[cfg(feature = "taskleak")]
+            Request::Look { look, times } => {
+                let (crowd, detector) = self.watched()?;
+                json!(looks::measure(crowd, detector, look, times)?)
             }
             #[cfg(feature = "taskleak")]
             Request::Sweeps { sweeps } => {
-                let crowd = self.crowd.as_ref().ok_or(Error::NoCrowd)?;
-                json!(sweeps::measure(self.detector()?, crowd.tasks(), sweeps)?)
+                let (crowd, detector) = self.watched()?;
+                json!(sweeps::measure(crowd, detector, sweeps)?)
+            }
+            #[cfg(feature = "taskleak")]
+            Request::FirstAnswer => {
+                let (crowd, detector) = self.watched()?;
+                json!(looks::first_answer(crowd, detector)?)
             }
             #[cfg(feature = "taskleak")]
             Request::Tests {
@@ -104,8 +108,6 @@ impl Worker {
                 body,
                 times,
             } => json!(tests::measure(flavor, body, times)),
-            #[cfg(feature = "taskleak")]
-            Request::Get { reader } => json!(self.endpoint()?.get(reader)?),
             #[cfg(not(feature = "taskleak"))]
             _ => return Err(Error::OtherBuild(self.installed.variant.name())),
         })
@@ -117,11 +119,11 @@ impl Worker {
             Some((same, runtime)) if same == case => runtime,
             _ => self.installed.runtime(case)?,
         };
-        let (start, cpu_start) = (Instant::now(), cpu_time());
+        let (start, cpu_start) = (Instant::now(), clock::process());
         runtime.block_on(self.installed.run(case, course));
         let took = Took {
             wall: start.elapsed(),
-            cpu: cpu_time() - cpu_start,
+            cpu: clock::process() - cpu_start,
         };
         self.case = Some((case, runtime));
         self.spawned += case.tasks(course.operations.into());
@@ -140,26 +142,14 @@ impl Worker {
         self.installed.check(case, course, self.spawned)
     }
 
+    /// The crowd, and the detector that sees it.
     #[cfg(feature = "taskleak")]
-    fn detector(&self) -> Result<&taskleak::Detector, Error> {
-        self.installed.detector.as_ref().ok_or(Error::NoDetector)
-    }
-
-    #[cfg(feature = "taskleak")]
-    fn endpoint(&mut self) -> Result<&Endpoint, Error> {
-        let endpoint = match self.endpoint.take() {
-            Some(endpoint) => endpoint,
-            None => Endpoint::open(self.detector()?)?,
-        };
-        Ok(self.endpoint.insert(endpoint))
+    fn watched(&mut self) -> Result<(&mut Crowd, &taskleak::Detector), Error> {
+        let crowd = self.crowd.as_mut().ok_or(Error::NoCrowd)?;
+        let detector = self.installed.detector.as_ref();
+        Ok((crowd, detector.ok_or(Error::NoDetector)?))
     }
 }
 
 /// Operations before a program rests.
 const CHECKED: u32 = 2_000;
-
-/// The processor time of this process: of all its threads, a peer's own too.
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}

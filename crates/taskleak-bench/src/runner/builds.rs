@@ -21,14 +21,17 @@ pub(crate) enum Build {
     FramePointers,
     /// tokio as dial9 wants it.
     Dial9,
+    /// As `Framehop`, with the functions too that nobody calls.
+    Large,
 }
 
 impl Build {
-    const ALL: [Build; 4] = [
+    const ALL: [Build; 5] = [
         Build::Plain,
         Build::Framehop,
         Build::FramePointers,
         Build::Dial9,
+        Build::Large,
     ];
 
     /// The one that has a variant.
@@ -54,13 +57,14 @@ impl Build {
             Build::Framehop => "framehop",
             Build::FramePointers => "frame-pointers",
             Build::Dial9 => "dial9",
+            Build::Large => "large",
         }
     }
 
     fn features(self) -> &'static str {
         match self {
             Build::Plain | Build::Dial9 => "contestant",
-            Build::Framehop => "taskleak,peers",
+            Build::Framehop | Build::Large => "taskleak,peers",
             Build::FramePointers => "taskleak",
         }
     }
@@ -72,6 +76,7 @@ impl Build {
             Build::Framehop => "--cfg tokio_unstable",
             Build::FramePointers => "--cfg tokio_unstable -C force-frame-pointers=yes",
             Build::Dial9 => "--cfg tokio_unstable --cfg taskleak_dial9",
+            Build::Large => "--cfg tokio_unstable -C link-dead-code",
         }
     }
 
@@ -105,14 +110,13 @@ impl Build {
     }
 }
 
-/// Builds what these variants need.
-pub(crate) fn make(variants: &[Variant]) -> Result<(), Error> {
-    for build in Build::ALL {
-        if variants.iter().any(|variant| Build::of(*variant) == build) {
-            build.make()?;
-        }
-    }
-    Ok(())
+/// Makes those that are named, each once.
+pub(crate) fn make(builds: &[Build]) -> Result<(), Error> {
+    let named = |build: &Build| builds.contains(build);
+    Build::ALL
+        .into_iter()
+        .filter(named)
+        .try_for_each(Build::make)
 }
 
 /// The root of the workspace: the runner is used where it was built.

@@ -35,6 +35,8 @@ pub(crate) enum Error {
         variant: &'static str,
         cause: Box<Error>,
     },
+    #[error("the large program has {bytes} bytes, not about 100 MB")]
+    NotLarge { bytes: u64 },
     #[error("cannot ask the server for its answer: {0}")]
     Load(io::Error),
     #[error("cannot write {path}: {cause}")]

@@ -20,6 +20,9 @@ pub(crate) struct Figure {
     /// The case in words, where its name is not enough.
     #[serde(skip)]
     pub(crate) what: String,
+    /// In a section of columns, the heading of the one it is in.
+    #[serde(skip)]
+    pub(crate) column: String,
 }
 
 /// Of what a figure is.
@@ -28,7 +31,7 @@ pub(crate) enum Unit {
     /// Nanoseconds that pass.
     #[serde(rename = "ns")]
     Ns,
-    /// Nanoseconds of processor time, of all threads of the process.
+    /// Nanoseconds of processor time: of all threads of the process, where nothing else is said.
     #[serde(rename = "ns CPU")]
     CpuNs,
     #[serde(rename = "bytes")]
@@ -52,6 +55,8 @@ pub(crate) enum Shape {
     Matrix,
     /// A row for each figure.
     Rows,
+    /// A row for each kind of figure, a column for each size.
+    Columns,
 }
 
 impl Figure {
@@ -66,6 +71,7 @@ impl Figure {
         let case = case.into();
         Figure {
             what: case.clone(),
+            column: String::new(),
             case,
             variant,
             median: stats::median(measured.iter().copied()),
@@ -94,6 +100,11 @@ impl Figure {
     /// With words for people.
     pub(crate) fn what(mut self, what: impl Into<String>) -> Figure {
         self.what = what.into();
+        self
+    }
+
+    pub(crate) fn column(mut self, heading: impl Into<String>) -> Figure {
+        self.column = heading.into();
         self
     }
 }

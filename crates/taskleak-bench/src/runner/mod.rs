@@ -13,6 +13,7 @@ mod race;
 mod report;
 mod stats;
 mod targets;
+mod tests;
 mod times;
 mod units;
 
@@ -25,10 +26,12 @@ use clap::Parser;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::case::Case;
-use crate::variant::Variant;
+use crate::protocol::Look;
 
+use self::builds::Build;
+use self::crowds::{first_answer, looks, memory, sweeps};
 use self::error::Error;
-use self::figures::{Figure, Section, Shape};
+use self::figures::{Figure, Section};
 use self::progress::Progress;
 use self::race::{Batch, Effort};
 
@@ -61,21 +64,27 @@ enum Part {
     Test,
     /// The memory of a waiting task.
     Memory,
-    /// The time of a snapshot, and what it does to the runtime.
+    /// A snapshot of a crowd, and what it does to the runtime.
     Snapshot,
-    /// The answer that lists every task.
-    List,
+    /// The text of its groups, likewise.
+    Grouped,
+    /// The list of every task, likewise.
+    Listing,
     /// The watchdog's look at all of them.
     Sweep,
+    /// The first answer of a process, which reads its symbols.
+    FirstAnswer,
 }
 
 impl Part {
-    const BESIDE_TIME: [Part; 5] = [
+    const BESIDE_TIME: [Part; 7] = [
         Part::Test,
         Part::Memory,
         Part::Snapshot,
-        Part::List,
+        Part::Grouped,
+        Part::Listing,
         Part::Sweep,
+        Part::FirstAnswer,
     ];
 
     fn all() -> impl Iterator<Item = Part> {
@@ -89,8 +98,31 @@ impl Part {
             Part::Test => "test",
             Part::Memory => "memory",
             Part::Snapshot => "snapshot",
-            Part::List => "list",
+            Part::Grouped => "grouped",
+            Part::Listing => "listing",
             Part::Sweep => "sweep",
+            Part::FirstAnswer => "first-answer",
+        }
+    }
+
+    /// What it is measured with.
+    fn builds(self) -> Vec<Build> {
+        match self {
+            Part::Time(_) => times::builds().collect(),
+            Part::FirstAnswer => first_answer::BUILDS.to_vec(),
+            _ => vec![Build::Framehop],
+        }
+    }
+
+    /// How often it tells the progress bar that it goes on.
+    fn steps(self, size: &Size) -> usize {
+        match self {
+            Part::Time(case) => times::steps(case, size),
+            Part::Test => 1,
+            Part::Memory => memory::VARIANTS.len(),
+            Part::Snapshot | Part::Grouped | Part::Sweep => size.crowds.len(),
+            Part::Listing => 2 * size.crowds.len(),
+            Part::FirstAnswer => first_answer::BUILDS.len(),
         }
     }
 }
@@ -115,9 +147,15 @@ struct Size {
     /// round is to be short.
     http: Effort,
     http_apart: Effort,
-    crowd: usize,
-    snapshots: usize,
+    /// The sizes of the crowds, the smallest first; multiples of a thousand.
+    crowds: &'static [usize],
+    /// How often each is looked at.
+    looks: usize,
+    /// How often the largest is, which takes longest.
+    looks_at_largest: usize,
     sweeps: usize,
+    /// How many processes give a first answer.
+    first_answers: usize,
     tests: usize,
 }
 
@@ -129,9 +167,11 @@ impl Size {
         burst_apart: effort(3, 3, Batch::Of(10_000)),
         http: effort(8, 25, Batch::Lasting(Duration::from_millis(20))),
         http_apart: effort(4, 10, Batch::Lasting(Duration::from_millis(20))),
-        crowd: 1_000_000,
-        snapshots: 9,
+        crowds: &[1_000, 10_000, 100_000, 1_000_000],
+        looks: 9,
+        looks_at_largest: 5,
         sweeps: 15,
+        first_answers: 9,
         tests: 400,
     };
 
@@ -142,11 +182,21 @@ impl Size {
         burst_apart: effort(1, 3, Batch::Of(2_000)),
         http: effort(5, 8, Batch::Lasting(Duration::from_millis(10))),
         http_apart: effort(2, 4, Batch::Lasting(Duration::from_millis(10))),
-        crowd: 20_000,
-        snapshots: 3,
+        crowds: &[1_000, 10_000, 100_000],
+        looks: 3,
+        looks_at_largest: 3,
         sweeps: 3,
+        first_answers: 3,
         tests: 100,
     };
+
+    fn smallest(&self) -> usize {
+        self.crowds[0]
+    }
+
+    fn largest(&self) -> usize {
+        self.crowds[self.crowds.len() - 1]
+    }
 
     /// For the field, or for those who race apart.
     fn effort(&self, case: Case, apart: bool) -> Effort {
@@ -190,7 +240,8 @@ fn measure(args: &Args) -> Result<Vec<String>, Error> {
     let size = if args.quick { Size::QUICK } else { Size::FULL };
     let wanted = |part: &Part| args.only.is_empty() || args.only.contains(part);
     let parts: Vec<Part> = Part::all().filter(wanted).collect();
-    builds::make(&variants(&parts))?;
+    let builds: Vec<Build> = parts.iter().flat_map(|part| part.builds()).collect();
+    builds::make(&builds)?;
     println!("{}\n", machine::heading());
     let sections = sections(&parts, &size)?;
     println!("{}", report::text(&sections));
@@ -214,61 +265,36 @@ fn measure(args: &Args) -> Result<Vec<String>, Error> {
     })
 }
 
-/// What the parts are measured with.
-fn variants(parts: &[Part]) -> Vec<Variant> {
-    match parts.iter().any(|part| matches!(part, Part::Time(_))) {
-        true => times::variants().collect(),
-        false => vec![Variant::Base],
-    }
-}
-
 fn sections(parts: &[Part], size: &Size) -> Result<Vec<Section>, Error> {
     let progress = Progress::new();
+    progress.plan(parts.iter().map(|part| part.steps(size)).sum());
     let cases = parts.iter().filter_map(|part| match part {
         Part::Time(case) => Some(*case),
         _ => None,
     });
     let cases: Vec<Case> = cases.collect();
-    progress.plan(cases.iter().map(|case| times::steps(*case, size)).sum());
-    progress.plan(parts.len() - cases.len());
     let mut sections = Vec::new();
     if !cases.is_empty() {
         sections.push(times::measure(&cases, size, &progress)?);
     }
-    let mut rows = |title: String, measured: &[(Part, Measure)]| -> Result<(), Error> {
-        let mut figures = Vec::new();
-        for (part, measure) in measured {
-            if parts.contains(part) {
-                progress.begin(part.name());
-                figures.extend(measure(size)?);
-                progress.step();
+    for part in parts {
+        if !matches!(part, Part::Time(_)) {
+            progress.begin(part.name());
+        }
+        match part {
+            Part::Time(_) => {}
+            Part::Test => sections.push(tests::measure(size, &progress)?),
+            Part::Memory => sections.push(memory::measure(size, &progress)?),
+            Part::Snapshot => sections.push(looks::measure(Look::Snapshot, size, &progress)?),
+            Part::Grouped => sections.push(looks::measure(Look::Grouped, size, &progress)?),
+            Part::Listing => {
+                for look in [Look::Listing, Look::SlowListing] {
+                    sections.push(looks::measure(look, size, &progress)?);
+                }
             }
+            Part::Sweep => sections.push(sweeps::measure(size, &progress)?),
+            Part::FirstAnswer => sections.push(first_answer::measure(size, &progress)?),
         }
-        if !figures.is_empty() {
-            sections.push(Section {
-                title,
-                shape: Shape::Rows,
-                figures,
-                notes: Vec::new(),
-            });
-        }
-        Ok(())
-    };
-    rows(
-        "a test that leaks nothing".to_owned(),
-        &[(Part::Test, crowds::tests)],
-    )?;
-    rows(
-        format!("{} waiting tasks", units::count(size.crowd)),
-        &[
-            (Part::Memory, crowds::memory),
-            (Part::Snapshot, crowds::snapshots),
-            (Part::List, crowds::answers),
-            (Part::Sweep, crowds::sweeps),
-        ],
-    )?;
+    }
     Ok(sections)
 }
-
-/// How a part beside the time cases is measured.
-type Measure = fn(&Size) -> Result<Vec<Figure>, Error>;

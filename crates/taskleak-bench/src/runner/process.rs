@@ -23,12 +23,17 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn start(variant: Variant) -> Result<Worker, Error> {
+        Worker::start_of(Build::of(variant), variant)
+    }
+
+    /// One of another build than the variant's usual.
+    pub(crate) fn start_of(build: Build, variant: Variant) -> Result<Worker, Error> {
         let fail = |cause| Error::Start {
             variant: variant.name(),
             cause,
         };
         let directory = TempDir::new().map_err(fail)?;
-        let mut child = Command::new(Build::of(variant).program())
+        let mut child = Command::new(build.program())
             .arg(variant.name())
             .current_dir(&directory)
             .stdin(Stdio::piped())

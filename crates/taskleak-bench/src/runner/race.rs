@@ -9,6 +9,7 @@
 //!
 //! After the first heat each process proves that what it recorded is right.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::error::Error;
@@ -16,6 +17,7 @@ use super::load::Load;
 use super::process::Worker;
 use super::progress::Progress;
 use super::stats;
+use super::units;
 use crate::case::Case;
 use crate::protocol::{Request, Took};
 use crate::variant::Variant;
@@ -28,6 +30,19 @@ pub(crate) struct Effort {
     /// The batches of each process.
     pub(crate) rounds: usize,
     pub(crate) batch: Batch,
+}
+
+impl fmt::Display for Effort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (heats, rounds) = (self.heats, self.rounds);
+        write!(f, "{heats} × {rounds} batches ")?;
+        match self.batch {
+            Batch::Lasting(time) => write!(f, "of {}", units::time(units::ns(time))),
+            Batch::Of(operations) => {
+                write!(f, "of {} operations", units::count(operations as usize))
+            }
+        }
+    }
 }
 
 /// How much is done in one turn.

@@ -8,6 +8,9 @@ use super::targets::Target;
 use super::units;
 use crate::variant::Variant;
 
+/// What stands in the cell of a figure that there is not.
+const NOT_MEASURED: &str = "–";
+
 /// The text of sections, with a table of targets at the end.
 pub(crate) fn text(sections: &[Section]) -> String {
     let mut parts = Vec::new();
@@ -18,6 +21,7 @@ pub(crate) fn text(sections: &[Section]) -> String {
                 parts.push(matrix(section, "CPU time", Unit::CpuNs));
             }
             Shape::Rows => parts.push(rows(section)),
+            Shape::Columns => parts.push(columns(section)),
         }
         parts.extend(section.notes.iter().cloned());
     }
@@ -43,7 +47,7 @@ fn matrix(section: &Section, what: &str, unit: Unit) -> String {
         let cell = |variant: &Variant| {
             let mut here = figures();
             let here = here.find(|figure| figure.case == case && figure.variant == *variant);
-            here.map_or_else(String::new, in_matrix)
+            here.map_or_else(|| NOT_MEASURED.to_owned(), in_matrix)
         };
         table.add_row(
             [case.to_owned()]
@@ -71,6 +75,37 @@ fn rows(section: &Section) -> String {
         table.add_row([figure.what.clone(), name, measured(figure)]);
     }
     table.to_string()
+}
+
+fn columns(section: &Section) -> String {
+    let figures = &section.figures;
+    let headings = in_order(figures.iter().map(|figure| figure.column.as_str()));
+    let mut table = table();
+    table.set_header([section.title.as_str()].iter().chain(&headings));
+    for what in in_order(figures.iter().map(|figure| figure.what.as_str())) {
+        let cell = |heading: &&str| {
+            let mut of_kind = figures.iter().filter(|figure| figure.what == what);
+            let here = of_kind.find(|figure| figure.column == *heading);
+            here.map_or_else(|| NOT_MEASURED.to_owned(), in_matrix)
+        };
+        table.add_row(
+            [what.to_owned()]
+                .into_iter()
+                .chain(headings.iter().map(cell)),
+        );
+    }
+    table.to_string()
+}
+
+/// Each once, where it comes first.
+fn in_order<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut all = Vec::new();
+    for name in names {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    all
 }
 
 fn targets<'a>(figures: impl Iterator<Item = &'a Figure>) -> Option<String> {
@@ -185,6 +220,31 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("| 1.40    | 1.50     | missed |"), "{text}");
+    }
+
+    #[test]
+    fn a_cell_without_a_figure_is_marked() {
+        let figure =
+            |what: &str, column: &str| figure(Variant::Subscriber, 100.0).what(what).column(column);
+        let section = Section {
+            title: "listing of".to_owned(),
+            shape: Shape::Columns,
+            figures: vec![
+                figure("time", "1,000"),
+                figure("… added", "1,000"),
+                figure("time", "10,000"),
+            ],
+            notes: Vec::new(),
+        };
+        let text = columns(&section);
+        assert!(
+            text.contains("| listing of | 1,000         | 10,000        |"),
+            "{text}"
+        );
+        assert!(
+            text.contains("| … added    | 1.00 · 100 ns | –             |"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Size;
+use super::builds::Build;
 use super::error::Error;
 use super::figures::{Figure, Section, Shape, Unit};
 use super::progress::Progress;
@@ -31,9 +32,9 @@ const APART: [Variant; 2] = [Variant::Console, Variant::Dial9];
 /// What the base takes for a round of [`Case::Parks`].
 const ROUND: Duration = Duration::from_micros(1);
 
-/// The variants that are needed.
-pub(crate) fn variants() -> impl Iterator<Item = Variant> {
-    FIELD.into_iter().chain(APART)
+/// The builds that are needed.
+pub(crate) fn builds() -> impl Iterator<Item = Build> {
+    FIELD.into_iter().chain(APART).map(Build::of)
 }
 
 /// The rounds of all races of a case.
@@ -103,6 +104,7 @@ fn notes(cases: &[Case], size: &Size) -> Vec<String> {
          least that a detector costs which rests on `tracing`."
             .to_owned(),
     ];
+    notes.push(batches(cases, size));
     if cases.iter().any(|case| case.is_server()) {
         notes.push(format!(
             "http: {CONNECTIONS} connections that are kept, each asked again once it has answered, \
@@ -118,4 +120,21 @@ fn notes(cases: &[Case], size: &Size) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// How much was measured of each case, those alike in one.
+fn batches(cases: &[Case], size: &Size) -> String {
+    let mut alike: Vec<(String, Vec<&str>)> = Vec::new();
+    for case in cases {
+        let [field, apart] = [false, true].map(|apart| size.effort(*case, apart));
+        let effort = format!("{field}, apart {apart}");
+        match alike.iter_mut().find(|(same, _)| *same == effort) {
+            Some((_, names)) => names.push(case.name()),
+            None => alike.push((effort, vec![case.name()])),
+        }
+    }
+    let lines = alike
+        .iter()
+        .map(|(effort, names)| format!("{}: {effort}.", names.join(", ")));
+    lines.collect::<Vec<_>>().join(" ")
 }
