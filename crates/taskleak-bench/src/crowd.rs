@@ -1,149 +1,100 @@
-//! The crowd: tasks that wait for ever on a runtime of two workers, and snapshots of them.
+//! The crowd: tasks of all [`kinds`] that wait for ever on a runtime of two workers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use taskleak::Detector;
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
 
+use crate::at_work::{self, AtWork};
 use crate::error::Error;
-use crate::protocol::{Gaps, Snapshots};
+use crate::expected::Expected;
+use crate::kinds::{self, Things};
+use crate::preferred::Preferred;
 use crate::resident;
 
 const WORKERS: usize = 2;
-/// Tasks that are started before anything is measured, so that what is made but once is there.
+/// The name of their threads.
+const WORKER: &str = "crowd-worker";
+/// Tasks that are started before memory is measured, so that what is made but once is there.
 const VANGUARD: usize = 1_000;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// The last tasks to begin may be about to wait still.
+const SETTLES_WITHIN: Duration = Duration::from_secs(10);
 
-/// Tasks of which each waits for a message that nobody sends.
 pub(crate) struct Crowd {
     runtime: Runtime,
-    tasks: usize,
+    of_each: usize,
+    at_work: Option<Arc<AtWork>>,
 }
 
 impl Crowd {
-    /// Starts the tasks. Returns with them the bytes by which resident memory grew for each.
-    pub(crate) fn gather(tasks: usize) -> Result<(Crowd, f64), Error> {
+    /// Starts the tasks, as many of each kind. Returns with them the bytes by which resident
+    /// memory grew for each; there is nothing to tell of a crowd that is but a vanguard.
+    pub(crate) fn gather(tasks: usize) -> Result<(Crowd, Option<f64>), Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(WORKERS)
+            .thread_name(WORKER)
+            .enable_time()
             .build()
             .map_err(Error::Runtime)?;
-        start(&runtime, VANGUARD);
+        let of_each = tasks / kinds::ALL.len();
+        let vanguard = of_each.min(VANGUARD / kinds::ALL.len());
+        let things = Arc::new(Things::new());
+        start(&runtime, &things, vanguard);
         let before = resident::bytes()?;
-        start(&runtime, tasks);
+        start(&runtime, &things, of_each - vanguard);
         let grown = resident::bytes()?.saturating_sub(before);
-        let crowd = Crowd { runtime, tasks };
-        Ok((crowd, grown as f64 / tasks as f64))
+        let measured = (of_each - vanguard) * kinds::ALL.len();
+        let crowd = Crowd {
+            runtime,
+            of_each,
+            at_work: None,
+        };
+        Ok((
+            crowd,
+            (measured > 0).then(|| grown as f64 / measured as f64),
+        ))
     }
 
-    /// How many there are, with the vanguard.
-    pub(crate) fn tasks(&self) -> u64 {
-        (VANGUARD + self.tasks) as u64
-    }
-
-    /// Takes a first snapshot, so many further ones, and as many while a task watches for pauses.
-    pub(crate) fn snapshots(
-        &self,
-        detector: &Detector,
-        further: usize,
-    ) -> Result<Snapshots, Error> {
-        let first = self.snapshot(detector)?;
-        let times = (0..further).map(|_| self.snapshot(detector));
-        let times = times.collect::<Result<_, Error>>()?;
-        let watch = PauseWatch::start(&self.runtime);
-        let watched = (0..further).map(|_| {
-            watch.longest_gap();
-            let took = self.snapshot(detector)?;
-            let snapshot = watch.longest_gap();
-            spin(took);
-            let busy_thread = watch.longest_gap();
-            thread::sleep(took);
-            Ok(Gaps {
-                snapshot,
-                busy_thread,
-                neither: watch.longest_gap(),
-            })
-        });
-        Ok(Snapshots {
-            first,
-            further: times,
-            watched: watched.collect::<Result<_, Error>>()?,
-        })
-    }
-
-    /// Times a snapshot.
-    fn snapshot(&self, detector: &Detector) -> Result<Duration, Error> {
-        let start = Instant::now();
-        let snapshot = detector.snapshot();
-        let took = start.elapsed();
-        let (seen, started) = (snapshot.totals.tasks, self.tasks());
-        if seen < started {
-            return Err(Error::TooFew { seen, started });
+    /// What an answer has to say.
+    pub(crate) fn expected(&self) -> Expected {
+        Expected {
+            of_each: self.of_each as u64,
+            others: self.at_work.as_ref().map_or(0, |_| at_work::TASKS),
         }
-        Ok(took)
     }
-}
 
-/// Starts so many tasks that wait for ever, from a task, and returns when they wait.
-fn start(runtime: &Runtime, tasks: usize) {
-    let begun = Arc::new(AtomicUsize::new(0));
-    let to_begin = Arc::clone(&begun);
-    runtime.spawn(async move {
-        for _ in 0..tasks {
-            tokio::spawn(wait(Arc::clone(&to_begin)));
-        }
-    });
-    // The last ones may be about to wait still: that is one task for each worker.
-    while begun.load(Ordering::Relaxed) < tasks {
-        thread::sleep(LOOK_EVERY);
+    /// Has the runtime work from now on.
+    pub(crate) fn work(&mut self) -> Arc<AtWork> {
+        let at_work = self.at_work.take();
+        let at_work = at_work.unwrap_or_else(|| Arc::new(AtWork::start(&self.runtime)));
+        Arc::clone(self.at_work.insert(at_work))
     }
-}
 
-async fn wait(begun: Arc<AtomicUsize>) {
-    begun.fetch_add(1, Ordering::Relaxed);
-    drop(begun);
-    // The task holds the sender itself, so the channel never closes.
-    let (_sender, receiver) = oneshot::channel::<()>();
-    let _never = receiver.await;
-}
+    /// Has the kernel run the runtime's threads before all others, if it may.
+    pub(crate) fn prefer(&self) -> Result<Option<Preferred>, Error> {
+        Preferred::threads(WORKER)
+    }
 
-/// Keeps a thread of its own busy, as a snapshot does.
-fn spin(time: Duration) {
-    let start = Instant::now();
-    thread::scope(|threads| {
-        threads.spawn(|| while start.elapsed() < time {});
-    });
-}
-
-/// A task that does nothing but yield, and notes how long it has to wait for its next turn.
-///
-/// One and no more, so that with the thread of a snapshot there are two that run: on two cores a
-/// third would be kept waiting by the kernel, whatever the detector does.
-struct PauseWatch {
-    longest_ns: Arc<AtomicU64>,
-}
-
-impl PauseWatch {
-    fn start(runtime: &Runtime) -> PauseWatch {
-        let longest_ns = Arc::new(AtomicU64::new(0));
-        let longest = Arc::clone(&longest_ns);
-        runtime.spawn(async move {
-            let mut turn = Instant::now();
-            loop {
-                tokio::task::yield_now().await;
-                let gap = turn.elapsed();
-                turn += gap;
-                longest.fetch_max(gap.as_nanos() as u64, Ordering::Relaxed);
+    /// Waits until the detector sees each task where it is to wait. What it sees last counts.
+    pub(crate) fn settle(&self, detector: &Detector) -> Result<(), Error> {
+        let give_up = Instant::now() + SETTLES_WITHIN;
+        loop {
+            match self.expected().check_snapshot(&detector.snapshot()) {
+                Err(_) if Instant::now() < give_up => thread::sleep(LOOK_EVERY),
+                seen => return seen,
             }
-        });
-        PauseWatch { longest_ns }
+        }
     }
+}
 
-    /// The longest wait for a turn since this was last asked.
-    fn longest_gap(&self) -> Duration {
-        Duration::from_nanos(self.longest_ns.swap(0, Ordering::Relaxed))
+/// Starts so many tasks of each kind, and returns when they have begun.
+fn start(runtime: &Runtime, things: &Arc<Things>, of_each: usize) {
+    let all = things.begun() + of_each * kinds::ALL.len();
+    runtime.spawn(kinds::start(Arc::clone(things), of_each));
+    while things.begun() < all {
+        thread::sleep(LOOK_EVERY);
     }
 }

@@ -41,14 +41,20 @@ pub(crate) enum Error {
         path: &'static str,
         cause: io::Error,
     },
-    #[error("cannot get {path}: the answer is not a whole one: {status}")]
-    Answer { path: &'static str, status: String },
-    #[error("cannot measure the watchdog's thread: {0}")]
-    Watchdog(io::Error),
+    #[error("the answer is wrong: {0}")]
+    Wrong(String),
+    #[error("cannot measure processor time: {0}")]
+    Processor(io::Error),
+    #[error("cannot read the program: {0}")]
+    Program(io::Error),
+    #[error("cannot build a large program: {0}")]
+    BuildLarge(io::Error),
+    #[error("the large program has {bytes} bytes, not about 100 MB")]
+    NotLarge { bytes: u64 },
     #[error("the watchdog did not find {stuck} tasks stuck")]
     NoVerdict { stuck: u64 },
-    #[error("a snapshot shows {seen} tasks of {started}")]
-    TooFew { seen: u64, started: u64 },
+    #[error("the watchdog did not sweep {sweeps} times")]
+    NoSweep { sweeps: usize },
     #[error("the contestant has no detector")]
     NoDetector,
     #[error("the worker has started no tasks")]

@@ -12,7 +12,7 @@
 //! report ── race ── process ══ lines of JSON ══ worker ─┬─ program   (time of an operation)
 //!     └────────────────┘                                ├─ tests     (the guard)
 //!                                                       ├─ crowd     (a million tasks)
-//!                                                       ├─ endpoint  (the list of them)
+//!                                                       ├─ looks     (snapshots and lists of them)
 //!                                                       └─ sweeps    (the watchdog's look)
 //! ```
 //!
@@ -22,11 +22,19 @@
 //! 2. A measurement that did not measure what it should (too few tasks seen, an answer cut
 //!    short) is an error, not a figure.
 
+mod at_work;
 mod contestant;
 mod crowd;
+mod crowds;
 mod endpoint;
 mod error;
+mod expected;
+mod kinds;
+mod large;
+mod looks;
+mod preferred;
 mod process;
+mod processor;
 mod program;
 mod protocol;
 mod race;
@@ -68,12 +76,16 @@ enum Section {
     Time,
     /// The memory of a waiting task
     Memory,
-    /// The time of a snapshot, and what it does to the runtime
-    Snapshot,
-    /// The answer that lists every task
-    Answer,
+    /// A snapshot, alone and as the text of all groups: what it takes, and what it does to a
+    /// runtime at work
+    Grouped,
+    /// The list of every task, likewise
+    Listing,
     /// The watchdog's look at all of them
     Sweep,
+    /// The first answer of a process, which reads the symbols: of this program, and of one of
+    /// 100 MB
+    FirstAnswer,
     /// The guard on a test that leaks nothing
     Test,
 }

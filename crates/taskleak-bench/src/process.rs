@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde::de::DeserializeOwned;
@@ -20,11 +21,20 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn start(contestant: Contestant) -> Result<Worker, Error> {
+        let program = env::current_exe().map_err(|cause| Error::Start {
+            worker: contestant.name(),
+            cause,
+        })?;
+        Worker::start_program(&program, contestant)
+    }
+
+    /// A process of another build of this program.
+    pub(crate) fn start_program(program: &Path, contestant: Contestant) -> Result<Worker, Error> {
         let fail = |cause| Error::Start {
             worker: contestant.name(),
             cause,
         };
-        let mut child = Command::new(env::current_exe().map_err(fail)?)
+        let mut child = Command::new(program)
             .args(["--worker", contestant.name()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

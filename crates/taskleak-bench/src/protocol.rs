@@ -12,63 +12,112 @@ use crate::program::Program;
 pub(crate) enum Request {
     /// Runs a program's operation so many times. Answer: the [`Duration`] of all.
     Run { program: Program, operations: u32 },
-    /// Starts tasks that wait for ever. Answer: the bytes, as `f64`, by which resident memory
-    /// grew for each.
+    /// Starts tasks of all kinds that wait for ever. Answer: the bytes, as `Option<f64>`, by
+    /// which resident memory grew for each; none of so few that it can't be told.
     Crowd { tasks: usize },
-    /// Takes a first snapshot of the crowd, and twice so many further ones. Answer:
-    /// [`Snapshots`].
-    Snapshots { further: usize },
-    /// Has the watchdog judge the crowd, and times so many sweeps. Answer: the [`Duration`] of
-    /// processor time of each.
+    /// Checks that the detector sees the crowd as it is. Answer: nothing.
+    Check,
+    /// Looks at the crowd while its runtime works, so many times. Answer:
+    /// [`Looked`].
+    Look { look: Look, times: usize },
+    /// Has the watchdog judge the crowd, and looks at so many sweeps while the runtime works.
+    /// Answer: [`Sweeps`].
     Sweeps { sweeps: usize },
+    /// Takes the first answer of the process, which reads its symbols, and then a second one.
+    /// Answer: [`FirstAnswer`].
+    FirstAnswer,
     /// Runs a test with the guard and without, so many times each. Answer: [`TestTimes`].
     Tests {
         flavor: Flavor,
         body: Body,
         times: usize,
     },
-    /// Gets the list of all tasks from the endpoint. Answer: [`Answer`].
-    Get { reader: Reader },
 }
 
-/// How fast the client of the endpoint reads.
+/// A way to look at all tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Reader {
-    Steady,
-    /// Sleeps after each megabyte.
-    Slow,
+pub(crate) enum Look {
+    /// `Detector::snapshot`.
+    Snapshot,
+    /// The text of their groups, over HTTP.
+    Grouped,
+    /// The list of every task, over HTTP, which the client throws away.
+    Listing,
+    /// The same to a client that sleeps after each megabyte.
+    SlowListing,
 }
 
-/// Snapshots of a crowd.
+/// A crowd was looked at.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Snapshots {
-    /// What the first one took, which reads the debug info.
-    pub(crate) first: Duration,
-    /// What each further one took.
-    pub(crate) further: Vec<Duration>,
-    /// As many again, beside a task that watches for pauses and takes a core for it.
-    pub(crate) watched: Vec<Gaps>,
+pub(crate) struct Looked {
+    pub(crate) as_usual: Vec<Window>,
+    /// With the runtime's threads preferred; none without the right to do so.
+    pub(crate) preferred: Vec<Window>,
 }
 
-/// The longest times between two turns of a task that yields all the while.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Gaps {
-    /// During a snapshot.
-    pub(crate) snapshot: Duration,
-    /// While a thread that has nothing to do with tokio was as busy for as long: what the kernel
-    /// keeps the task waiting for.
-    pub(crate) busy_thread: Duration,
-    /// In as long a time, with neither.
-    pub(crate) neither: Duration,
-}
-
-/// An answer of the endpoint.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Answer {
-    pub(crate) bytes: u64,
-    pub(crate) took: Duration,
-    /// By how much resident memory was above its level before the first answer.
+/// A window in which a crowd was looked at, once if that takes a while, else again and again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Window {
+    pub(crate) looks: u32,
+    /// The time of one look.
+    pub(crate) wall: Duration,
+    /// The processor time of one look: of the process, the work of its runtime with it.
+    pub(crate) process: Duration,
+    /// Of the detector's threads.
+    pub(crate) detector: Duration,
+    pub(crate) delays: Delays,
+    /// By how much resident memory was above its level before the first look, at its peak.
     pub(crate) peak_growth: u64,
+    /// The bytes of an answer; 0 of a snapshot.
+    pub(crate) bytes: u64,
+}
+
+/// The longest delay of a tick of 1 ms in a window of some length.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Delays {
+    /// While the detector looked.
+    pub(crate) looking: Duration,
+    /// In as long a time without.
+    pub(crate) quiet: Duration,
+    /// In as long a time while a thread that has nothing to do with the detector was busy: what
+    /// the kernel keeps the tick waiting for.
+    pub(crate) beside_spinning: Duration,
+}
+
+/// Sweeps of the watchdog.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Sweeps {
+    pub(crate) as_usual: Swept,
+    /// With the runtime's threads preferred; `None` without the right to do so.
+    pub(crate) preferred: Option<Swept>,
+}
+
+/// Some sweeps.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Swept {
+    /// The processor time of each.
+    pub(crate) processor: Vec<Duration>,
+    /// The longest delay of a tick of 1 ms in the short window of each.
+    pub(crate) delays: Vec<Duration>,
+    /// In the window before each.
+    pub(crate) quiet: Vec<Duration>,
+}
+
+/// The first answer of a process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FirstAnswer {
+    /// The size of the program, in bytes.
+    pub(crate) program: u64,
+    pub(crate) wall: Duration,
+    /// The processor time of the process.
+    pub(crate) processor: Duration,
+    /// By how much resident memory rose, at its peak. The pages of the program's file that were
+    /// read are in it, which the kernel takes back when it wants to.
+    pub(crate) peak_growth: u64,
+    /// By how much the memory that is not pages of a file is above what it was, afterwards.
+    pub(crate) anonymous_growth: u64,
+    /// The wall time of the second one.
+    pub(crate) second: Duration,
 }
 
 /// The runtime of a test.

@@ -7,20 +7,15 @@ use taskleak_stack::Unwinder;
 
 use crate::Section;
 use crate::contestant::Contestant;
+use crate::crowds;
 use crate::error::Error;
 use crate::process::Worker;
 use crate::program::Program;
-use crate::protocol::{Answer, Body, Flavor, Gaps, Reader, Request, Snapshots, TestTimes};
+use crate::protocol::{Body, Flavor, Look, Request, TestTimes};
 use crate::race::{Effort, Time, race};
 use crate::stats;
 use crate::table::{self, Table};
 
-/// The most bytes that a waiting task may take on top of tokio's own.
-const TARGET_BYTES: f64 = 200.0;
-/// The longest that a snapshot of the full crowd may take, once the debug info is read.
-const TARGET_SNAPSHOT: Duration = Duration::from_millis(500);
-/// The most processor time that a sweep over the full crowd may take.
-const TARGET_SWEEP: Duration = Duration::from_millis(20);
 /// The most that the guard may add to a test that leaks nothing.
 const TARGET_TEST: Duration = Duration::from_millis(1);
 const NO_TARGET: &str = "";
@@ -31,9 +26,7 @@ struct Size {
     /// Few batches, because console-subscriber keeps 50 kB for each task for an hour after its
     /// end; long ones, because its thread competes with the program for a core.
     console_race: Effort,
-    crowd: usize,
-    snapshots: usize,
-    sweeps: usize,
+    crowds: crowds::Effort,
     tests: usize,
 }
 
@@ -48,9 +41,13 @@ const FULL: Size = Size {
         rounds: 6,
         batch: Duration::from_millis(20),
     },
-    crowd: 1_000_000,
-    snapshots: 9,
-    sweeps: 15,
+    crowds: crowds::Effort {
+        crowds: &[1_000, 10_000, 100_000, 1_000_000],
+        looks: 9,
+        looks_at_largest: 5,
+        sweeps: 15,
+        first_answers: 9,
+    },
     tests: 400,
 };
 
@@ -65,9 +62,13 @@ const QUICK: Size = Size {
         rounds: 3,
         batch: Duration::from_millis(5),
     },
-    crowd: 20_000,
-    snapshots: 3,
-    sweeps: 3,
+    crowds: crowds::Effort {
+        crowds: &[1_000, 20_000],
+        looks: 3,
+        looks_at_largest: 3,
+        sweeps: 3,
+        first_answers: 3,
+    },
     tests: 20,
 };
 
@@ -83,25 +84,26 @@ pub(crate) fn print(quick: bool, only: &[Section]) -> Result<(), Error> {
     if wanted(Section::Test) {
         print!("\n{}", tests(&size)?);
     }
-    let mut crowd = Table::new([
-        &format!("{} waiting tasks", table::count(size.crowd)),
-        "measured",
-        "target",
-    ]);
     if wanted(Section::Memory) {
-        memory(&size, &mut crowd)?;
+        print!("\n{}", crowds::memory(size.crowds)?);
     }
-    if wanted(Section::Snapshot) {
-        snapshots(&size, &mut crowd)?;
+    if wanted(Section::Grouped) {
+        print!(
+            "\n{}",
+            crowds::looks(size.crowds, &[Look::Snapshot, Look::Grouped])?
+        );
     }
-    if wanted(Section::Answer) {
-        answers(&size, &mut crowd)?;
+    if wanted(Section::Listing) {
+        print!(
+            "\n{}",
+            crowds::looks(size.crowds, &[Look::Listing, Look::SlowListing])?
+        );
     }
     if wanted(Section::Sweep) {
-        sweeps(&size, &mut crowd)?;
+        print!("\n{}", crowds::sweeps(size.crowds)?);
     }
-    if !crowd.is_empty() {
-        print!("\n{crowd}");
+    if wanted(Section::FirstAnswer) {
+        print!("\n{}", crowds::first_answers(size.crowds)?);
     }
     Ok(())
 }
@@ -200,126 +202,4 @@ fn target_ratio(program: Program) -> String {
         Program::PingPong | Program::PingPongDeep => ping_pong,
     };
     format!("≤ {most}")
-}
-
-/// One process after the other, so that the machine has to hold but one crowd.
-fn memory(size: &Size, table: &mut Table) -> Result<(), Error> {
-    let bytes_each = |contestant| gathered(contestant, size).map(|(_worker, bytes)| bytes);
-    let plain = bytes_each(Contestant::Plain)?;
-    let subscriber = bytes_each(Contestant::Subscriber)? - plain;
-    let layer = bytes_each(Contestant::Layer)? - plain;
-    table.push([
-        format!("memory of each on top of tokio's {plain:.0} B: subscriber"),
-        format!("{subscriber:.0} B"),
-        format!("≤ {TARGET_BYTES} B"),
-    ]);
-    table.push([
-        "… layer".to_owned(),
-        format!("{layer:.0} B"),
-        NO_TARGET.to_owned(),
-    ]);
-    Ok(())
-}
-
-fn snapshots(size: &Size, table: &mut Table) -> Result<(), Error> {
-    let (mut worker, _) = gathered(Contestant::Subscriber, size)?;
-    let Snapshots {
-        first,
-        further,
-        watched,
-    } = worker.ask(Request::Snapshots {
-        further: size.snapshots,
-    })?;
-    let gaps = |of: fn(&Gaps) -> Duration| {
-        let gaps = || watched.iter().map(of);
-        let (median, longest) = (stats::median(gaps()), gaps().max().unwrap_or_default());
-        format!("{}, at most {}", table::time(median), table::time(longest))
-    };
-    table.push([
-        format!("snapshot, median of {}", further.len()),
-        table::time(stats::median(further)),
-        format!(
-            "≤ {} for {}",
-            table::time(TARGET_SNAPSHOT),
-            table::count(FULL.crowd)
-        ),
-    ]);
-    table.push([
-        "… the first, which reads the debug info".to_owned(),
-        table::time(first),
-        NO_TARGET.to_owned(),
-    ]);
-    table.push([
-        "longest gap of a task that yields, during a snapshot".to_owned(),
-        gaps(|gaps| gaps.snapshot),
-        "as beside any thread".to_owned(),
-    ]);
-    table.push([
-        "… beside a thread that spins for as long".to_owned(),
-        gaps(|gaps| gaps.busy_thread),
-        NO_TARGET.to_owned(),
-    ]);
-    table.push([
-        "… with neither".to_owned(),
-        gaps(|gaps| gaps.neither),
-        NO_TARGET.to_owned(),
-    ]);
-    Ok(())
-}
-
-fn answers(size: &Size, table: &mut Table) -> Result<(), Error> {
-    let (mut worker, _) = gathered(Contestant::Subscriber, size)?;
-    for (reader, label) in [
-        (Reader::Steady, "`?debug=2` over HTTP, each task listed"),
-        (Reader::Slow, "… to a slow reader"),
-    ] {
-        let answer: Answer = worker.ask(Request::Get { reader })?;
-        table.push([
-            label.to_owned(),
-            format!(
-                "{} in {}",
-                table::megabytes(answer.bytes),
-                table::time(answer.took),
-            ),
-            NO_TARGET.to_owned(),
-        ]);
-        table.push([
-            "… growth of resident memory, at its peak".to_owned(),
-            table::megabytes(answer.peak_growth),
-            "the same for both".to_owned(),
-        ]);
-    }
-    Ok(())
-}
-
-fn sweeps(size: &Size, table: &mut Table) -> Result<(), Error> {
-    let (mut worker, _) = gathered(Contestant::Watchdog, size)?;
-    let times: Vec<Duration> = worker.ask(Request::Sweeps {
-        sweeps: size.sweeps,
-    })?;
-    let longest = times.iter().max().copied().unwrap_or_default();
-    table.push([
-        format!(
-            "sweep of the watchdog, processor time, median of {}",
-            times.len()
-        ),
-        format!(
-            "{}, at most {}",
-            table::time(stats::median(times)),
-            table::time(longest)
-        ),
-        format!(
-            "≤ {} for {}",
-            table::time(TARGET_SWEEP),
-            table::count(FULL.crowd)
-        ),
-    ]);
-    Ok(())
-}
-
-/// A worker that has gathered the crowd, and the bytes that each task of it took.
-fn gathered(contestant: Contestant, size: &Size) -> Result<(Worker, f64), Error> {
-    let mut worker = Worker::start(contestant)?;
-    let bytes_each = worker.ask(Request::Crowd { tasks: size.crowd })?;
-    Ok((worker, bytes_each))
 }

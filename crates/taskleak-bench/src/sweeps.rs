@@ -1,71 +1,103 @@
-//! What a sweep of the watchdog costs: the processor time of its thread (Linux).
+//! What a sweep of the watchdog costs: the processor time of its thread (Linux), and the delay of
+//! a ticker.
 
-use std::fs;
-use std::io::{self, ErrorKind};
-use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use taskleak::Detector;
+use taskleak::{Detector, Wait};
 
+use crate::at_work::AtWork;
+use crate::crowd::Crowd;
 use crate::error::Error;
+use crate::processor;
+use crate::protocol::{Sweeps, Swept};
 
 /// The name that the thread has; the kernel keeps 15 bytes of it.
 const THREAD: &str = "taskleak-watchd";
 
 /// The watchdog sweeps so often if it is not told otherwise.
 const PERIOD: Duration = Duration::from_secs(1);
+/// Long against a sweep, short against its period.
+const WINDOW: Duration = Duration::from_millis(20);
 const GIVE_UP: Duration = Duration::from_secs(60);
 
-/// The time of each of so many sweeps, once the watchdog has found that `stuck` tasks are.
+/// Looks at so many sweeps, once the watchdog has found that all tasks are stalled that can be.
 pub(crate) fn measure(
+    crowd: &mut Crowd,
     detector: &Detector,
-    stuck: u64,
     sweeps: usize,
-) -> Result<Vec<Duration>, Error> {
-    let give_up = Instant::now() + GIVE_UP;
-    let all = format!("stalled: {stuck} tasks ");
-    while !has_said(detector, &all) {
-        if Instant::now() > give_up {
-            return Err(Error::NoVerdict { stuck });
-        }
-        thread::sleep(PERIOD);
-    }
-    let file = statistics().map_err(Error::Watchdog)?;
-    let mut before = processor_time(&file)?;
-    let times = (0..sweeps).map(|_| {
-        thread::sleep(PERIOD);
-        let now = processor_time(&file)?;
-        let took = now.saturating_sub(before);
+) -> Result<Sweeps, Error> {
+    // The tasks at work are judged too, so they are there before the verdicts are.
+    let at_work = crowd.work();
+    wait_for_verdicts(detector, crowd.expected().receivers())?;
+    let as_usual = watch(&at_work, sweeps)?;
+    let preferred = match crowd.prefer()? {
+        Some(_for_now) => Some(watch(&at_work, sweeps)?),
+        None => None,
+    };
+    Ok(Sweeps {
+        as_usual,
+        preferred,
+    })
+}
+
+fn watch(at_work: &AtWork, sweeps: usize) -> Result<Swept, Error> {
+    let mut seen = Swept::default();
+    let give_up = Instant::now() + PERIOD * sweeps as u32 + GIVE_UP;
+    let mut before = used()?;
+    // The sweep that goes on, which may reach into the next window.
+    let mut sweep = Sweep::default();
+    let mut quiet = None;
+    while seen.processor.len() < sweeps {
+        let ((), delay) = at_work.longest_delay(|| thread::sleep(WINDOW));
+        let now = used()?;
+        let used = now.saturating_sub(before);
         before = now;
-        Ok(took)
-    });
-    times.collect()
-}
-
-fn has_said(detector: &Detector, begin: &str) -> bool {
-    let groups = detector.snapshot().groups;
-    let mut evidence = groups
-        .iter()
-        .filter_map(|group| group.verdict.as_ref())
-        .flat_map(|verdict| &verdict.evidence);
-    evidence.any(|fact| fact.starts_with(begin))
-}
-
-/// The file of the watchdog's thread in which the kernel counts its time.
-fn statistics() -> io::Result<PathBuf> {
-    for thread in fs::read_dir("/proc/self/task")? {
-        let thread = thread?.path();
-        if fs::read_to_string(thread.join("comm"))?.trim() == THREAD {
-            return Ok(thread.join("schedstat"));
+        // A sweep that goes on when this begins to look is not counted: it has no window before.
+        if !used.is_zero() && quiet.is_some() {
+            sweep.processor += used;
+            sweep.delay = sweep.delay.max(delay);
+        } else if used.is_zero() {
+            if !sweep.processor.is_zero() {
+                seen.processor.push(sweep.processor);
+                seen.delays.push(sweep.delay);
+                seen.quiet.extend(quiet);
+                sweep = Sweep::default();
+            }
+            quiet = Some(delay);
+        }
+        if Instant::now() > give_up {
+            return Err(Error::NoSweep { sweeps });
         }
     }
-    Err(ErrorKind::NotFound.into())
+    Ok(seen)
 }
 
-fn processor_time(schedstat: &PathBuf) -> Result<Duration, Error> {
-    let text = fs::read_to_string(schedstat).map_err(Error::Watchdog)?;
-    let nanoseconds = text.split(' ').next().and_then(|first| first.parse().ok());
-    let nanoseconds = nanoseconds.ok_or_else(|| Error::Watchdog(ErrorKind::InvalidData.into()))?;
-    Ok(Duration::from_nanos(nanoseconds))
+#[derive(Default)]
+struct Sweep {
+    processor: Duration,
+    delay: Duration,
+}
+
+/// Those that receive count after a second: by then each task has been placed in the census.
+fn wait_for_verdicts(detector: &Detector, receivers: u64) -> Result<(), Error> {
+    let give_up = Instant::now() + GIVE_UP;
+    loop {
+        let groups = detector.snapshot().groups;
+        let receive = groups
+            .iter()
+            .filter(|group| group.wait == [Wait::ChanReceive]);
+        let verdicts = receive.filter_map(|group| group.verdict.as_ref());
+        if verdicts.map(|verdict| verdict.tasks).sum::<u64>() >= receivers {
+            return Ok(());
+        }
+        if Instant::now() > give_up {
+            return Err(Error::NoVerdict { stuck: receivers });
+        }
+        thread::sleep(PERIOD);
+    }
+}
+
+fn used() -> Result<Duration, Error> {
+    processor::of_thread(THREAD).map_err(Error::Processor)
 }

@@ -20,11 +20,6 @@ impl Table {
         self.rows.push(row.into());
     }
 
-    /// Nothing but a head.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.len() == 1
-    }
-
     fn widths(&self) -> Vec<usize> {
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));

@@ -8,10 +8,9 @@ use tokio::runtime::Runtime;
 
 use crate::contestant::Contestant;
 use crate::crowd::Crowd;
-use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::protocol::Request;
-use crate::{sweeps, tests};
+use crate::{looks, sweeps, tests};
 
 /// Answers requests until there are no more.
 pub(crate) fn work(contestant: Contestant) -> Result<(), Error> {
@@ -30,7 +29,6 @@ struct Worker {
     /// What programs run on.
     runtime: Runtime,
     crowd: Option<Crowd>,
-    endpoint: Option<Endpoint>,
 }
 
 impl Worker {
@@ -41,7 +39,6 @@ impl Worker {
                 .build()
                 .map_err(Error::Runtime)?,
             crowd: None,
-            endpoint: None,
         })
     }
 
@@ -56,32 +53,34 @@ impl Worker {
                 self.crowd = Some(crowd);
                 json!(bytes_each)
             }
-            Request::Snapshots { further } => {
-                let crowd = self.crowd.as_ref().ok_or(Error::NoCrowd)?;
-                json!(crowd.snapshots(self.detector()?, further)?)
+            Request::Check => {
+                let (crowd, detector) = self.watched()?;
+                json!(crowd.settle(detector)?)
+            }
+            Request::Look { look, times } => {
+                let (crowd, detector) = self.watched()?;
+                json!(looks::measure(crowd, detector, look, times)?)
             }
             Request::Sweeps { sweeps } => {
-                let crowd = self.crowd.as_ref().ok_or(Error::NoCrowd)?;
-                json!(sweeps::measure(self.detector()?, crowd.tasks(), sweeps)?)
+                let (crowd, detector) = self.watched()?;
+                json!(sweeps::measure(crowd, detector, sweeps)?)
+            }
+            Request::FirstAnswer => {
+                let (crowd, detector) = self.watched()?;
+                json!(looks::first_answer(crowd, detector)?)
             }
             Request::Tests {
                 flavor,
                 body,
                 times,
             } => json!(tests::measure(flavor, body, times)),
-            Request::Get { reader } => json!(self.endpoint()?.get(reader)?),
         })
     }
 
-    fn detector(&self) -> Result<&Detector, Error> {
-        self.detector.as_ref().ok_or(Error::NoDetector)
-    }
-
-    fn endpoint(&mut self) -> Result<&Endpoint, Error> {
-        let endpoint = match self.endpoint.take() {
-            Some(endpoint) => endpoint,
-            None => Endpoint::open(self.detector()?)?,
-        };
-        Ok(self.endpoint.insert(endpoint))
+    /// The crowd, and the detector that sees it.
+    fn watched(&mut self) -> Result<(&mut Crowd, &Detector), Error> {
+        let crowd = self.crowd.as_mut().ok_or(Error::NoCrowd)?;
+        let detector = self.detector.as_ref().ok_or(Error::NoDetector)?;
+        Ok((crowd, detector))
     }
 }
