@@ -145,10 +145,14 @@ impl Memory {
         // What tells stacks of one depth apart is mostly which future is polled: its frames lie
         // farthest out.
         let (inner, outer) = slots.split_at(slots.len().saturating_sub(OUTERMOST));
-        // SAFETY: as in `word`; the last slot is inside, and the offsets rise.
-        let holds =
-            |slot: &Slot| unsafe { base.add(in_words(slot)).read_volatile() } == slot.address;
-        outer.iter().rev().all(holds) && inner.iter().all(holds)
+        let difference = |slot: &Slot| {
+            // SAFETY: as in `word`; the last slot is inside, and the offsets rise.
+            let held = unsafe { base.add(in_words(slot)).read_volatile() };
+            held ^ slot.address
+        };
+        // Of the others all are compared: a branch for each would cost more than it spares.
+        outer.iter().all(|slot| difference(slot) == 0)
+            && inner.iter().fold(0, |all, slot| all | difference(slot)) == 0
     }
 
     fn is_aligned(&self) -> bool {

@@ -623,14 +623,10 @@ impl Record {
         State { wake, poll }
     }
 
-    /// The same while the record is the task's.
+    /// The same for the thread that polls the task: nobody gives the record to another meanwhile.
     fn state_of(&self, key: Key) -> Option<State> {
-        self.state_at(key, WakeWord(self.wake.load(Ordering::Acquire)))
-    }
-
-    fn state_at(&self, key: Key, wake: WakeWord) -> Option<State> {
-        let poll = PollWord(self.poll.load(Ordering::Relaxed));
-        (wake.is_of(key) && self.is(key)).then_some(State { wake, poll })
+        let state = self.state();
+        state.wake.is_of(key).then_some(state)
     }
 
     /// Swaps the word of wakes for `next` of the state while the record is the task's; `None`
@@ -638,7 +634,15 @@ impl Record {
     fn update(&self, key: Key, next: impl Fn(State) -> Option<WakeWord>) -> Option<State> {
         let mut wake = self.wake.load(Ordering::Acquire);
         loop {
-            let state = self.state_at(key, WakeWord(wake))?;
+            let poll = PollWord(self.poll.load(Ordering::Relaxed));
+            let wake_word = WakeWord(wake);
+            if !wake_word.is_of(key) || !self.is(key) {
+                return None;
+            }
+            let state = State {
+                wake: wake_word,
+                poll,
+            };
             let Some(new) = next(state) else {
                 return Some(state);
             };

@@ -516,6 +516,7 @@ impl Recorder {
 /// Asking tokio takes two locked instructions, so a thread asks once: what it polls belongs to the
 /// runtime of its last `block_on`, until that ends, or to the one whose worker it is. Only a
 /// blocking thread goes back to its own after a `block_on`, so what it runs is always asked for.
+#[inline(never)]
 fn note_runtime(record: &Record, kind: TaskKind) {
     let known = record.runtime();
     let runtime = match kind {

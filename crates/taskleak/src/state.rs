@@ -70,6 +70,11 @@ impl Bits {
         word & !(self.mask << self.shift) | (number & self.mask) << self.shift
     }
 
+    /// The number where it is, and nothing else.
+    const fn kept(self, word: u64) -> u64 {
+        word & self.mask << self.shift
+    }
+
     const fn plus(self, word: u64, more: u64) -> u64 {
         self.with(word, self.of(word).wrapping_add(more))
     }
@@ -77,6 +82,12 @@ impl Bits {
     const fn minus(self, word: u64, less: u64) -> u64 {
         self.with(word, self.of(word).wrapping_sub(less))
     }
+}
+
+/// The flags that are true.
+fn set(flags: [(u64, bool); 3]) -> u64 {
+    let bits = flags.map(|(flag, is_set)| flag * u64::from(is_set));
+    bits[0] | bits[1] | bits[2]
 }
 
 /// What any thread may do to a task: wake it, drop a waker of it, end it.
@@ -204,18 +215,19 @@ impl State {
     /// A poll begins.
     pub(crate) fn entered(self, now: Tick) -> PollWord {
         let wakes = self.wakes();
-        let mut poll = SEEN.with(self.poll.0, WAKES.of(self.wake.0)) | RUNNING;
-        if wakes == 0 && poll & SPARE == 0 {
-            poll |= UNWOKEN;
-        }
-        poll &= !SPARE;
-        if wakes >= SEVERAL {
-            poll |= SPARE;
-        }
-        if self.poll.since() != now {
-            poll = SPENT.with(poll, 0);
-        }
-        PollWord(TIME.with(poll, now.into()))
+        let is_unwoken = wakes == 0 && self.poll.0 & SPARE == 0;
+        let flags = [
+            (SPARE, wakes >= SEVERAL),
+            (UNWOKEN, is_unwoken),
+            (RUNNING, true),
+        ];
+        let spent = match self.poll.since() == now {
+            true => SPENT.kept(self.poll.0),
+            false => 0,
+        };
+        let kept = CLONED.kept(self.poll.0) | TICK.kept(self.poll.0) | spent;
+        let fresh = TIME.with(SEEN.with(set(flags), WAKES.of(self.wake.0)), now.into());
+        PollWord(kept | fresh)
     }
 
     /// It is woken by a waker that is kept; `None` if that changes nothing.
@@ -270,9 +282,7 @@ impl State {
             (Glance::NOTIFIED, self.is_notified()),
             (Glance::RUNNING, self.is_running()),
         ];
-        let flags = flags.into_iter().filter(|(_, is_set)| *is_set);
-        let flags = flags.fold(0, |flags, (flag, _)| flags | flag);
-        let word = GONE.with(flags, self.wakers().into());
+        let word = GONE.with(set(flags), self.wakers().into());
         let word = GENERATION.with(word, GENERATION.of(self.wake.0));
         Glance(TIME.with(word, self.since().into()))
     }
