@@ -394,17 +394,17 @@ impl Recorder {
     }
 
     /// Every record that was ever used, by slot, in pieces.
-    pub(crate) fn chunks(&self) -> impl Iterator<Item = &[Record]> {
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = impl ExactSizeIterator<Item = Record<'_>>> {
         self.table.chunks()
     }
 
     /// The record of a slot, whoever has it.
-    pub(crate) fn record(&self, slot: u32) -> Option<&Record> {
+    pub(crate) fn record(&self, slot: u32) -> Option<Record<'_>> {
         self.table.record(slot)
     }
 
     /// A copy of the task that has this record now.
-    pub(crate) fn task(&self, record: &Record, now: Tick) -> Option<RawTask> {
+    pub(crate) fn task(&self, record: Record<'_>, now: Tick) -> Option<RawTask> {
         let (copied, facts) = read(record, scopes::facts)?;
         Some(raw(&copied, facts.flatten(), now))
     }
@@ -413,7 +413,7 @@ impl Recorder {
     /// tasks are held up.
     pub(crate) fn task_with_origin(
         &self,
-        record: &Record,
+        record: Record<'_>,
         is_held_up: impl Fn(u32) -> bool,
     ) -> Option<(RawTask, Origin)> {
         let (copied, facts) = read(record, scopes::facts)?;
@@ -459,7 +459,7 @@ impl Recorder {
     }
 
     /// A task registers a waker within its poll: where it is about to wait.
-    fn parks(&self, record: &Record, poll: &Poll) {
+    fn parks(&self, record: Record<'_>, poll: &Poll) {
         let Cloned::After(alive) = record.clone_waker_in_poll(poll.key) else {
             return;
         };
@@ -479,7 +479,7 @@ impl Recorder {
         record.note_wait(alive, stack.ok());
     }
 
-    fn waker_gone(&self, record: &Record, key: Key, dropped: Dropped) {
+    fn waker_gone(&self, record: Record<'_>, key: Key, dropped: Dropped) {
         match dropped {
             Dropped::Counted | Dropped::Gone => {}
             Dropped::Unseen => {
@@ -492,7 +492,7 @@ impl Recorder {
 
     /// Who dropped the last waker is told by its own stack, up to the poll that it is in.
     #[cold]
-    fn task_lost(&self, record: &Record, key: Key) {
+    fn task_lost(&self, record: Record<'_>, key: Key) {
         let bound = polls::innermost(self.id).map_or(Bound::THREAD, |poll| poll.bound);
         let stack = taskleak_stack::capture(bound, &mut || true);
         let lost = Lost {
@@ -517,7 +517,7 @@ impl Recorder {
 /// runtime of its last `block_on`, until that ends, or to the one whose worker it is. Only a
 /// blocking thread goes back to its own after a `block_on`, so what it runs is always asked for.
 #[inline(never)]
-fn note_runtime(record: &Record, kind: TaskKind) {
+fn note_runtime(record: Record<'_>, kind: TaskKind) {
     let known = record.runtime();
     let runtime = match kind {
         TaskKind::BlockOn if known != 0 => Some(known),
@@ -533,7 +533,7 @@ fn note_runtime(record: &Record, kind: TaskKind) {
 }
 
 /// A copy of a record with what `look` finds of its scope, both of one moment.
-fn read<T>(record: &Record, look: impl Fn(ScopeId) -> T) -> Option<(Copied, Option<T>)> {
+fn read<T>(record: Record<'_>, look: impl Fn(ScopeId) -> T) -> Option<(Copied, Option<T>)> {
     loop {
         let copied = record.read()?;
         let Some(scope) = copied.birth.scope else {

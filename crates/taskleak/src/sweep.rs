@@ -102,11 +102,12 @@ impl Sweep {
         let mut first = 0;
         self.left = 0;
         for records in recorder.chunks() {
-            if self.slots.len() < first + records.len() {
-                self.slots.resize(first + records.len(), Slot::EMPTY);
+            let end = first + records.len();
+            if self.slots.len() < end {
+                self.slots.resize(end, Slot::EMPTY);
             }
-            let slots = &mut self.slots[first..][..records.len()];
-            for (at, (record, slot)) in records.iter().zip(slots).enumerate() {
+            let slots = &mut self.slots[first..end];
+            for (at, (record, slot)) in records.zip(slots).enumerate() {
                 let glance = record.glance();
                 if let Some(left) = slot.left_by(glance) {
                     placing.census.leave(left, !slot.glance.same_task(glance));
@@ -133,7 +134,7 @@ impl Sweep {
                     slot.counted = placing.census.count(cell, number, waited_ms, age_ms);
                 }
             }
-            first += records.len();
+            first = end;
         }
         self.resume = left_at.unwrap_or(0);
     }
@@ -165,7 +166,7 @@ impl Sweep {
 }
 
 impl Worth {
-    fn placing(self, waited_ms: u64, record: &Record, glance: Glance) -> bool {
+    fn placing(self, waited_ms: u64, record: Record<'_>, glance: Glance) -> bool {
         let may_loop = || ms_between(record.spawned(), glance.since()) >= self.old_ms;
         // Not within the tick in which it parked: the next wait would look the same.
         waited_ms > 0 && (waited_ms >= self.waited_ms || may_loop())
@@ -212,7 +213,7 @@ struct Placing<'a, 's> {
 
 impl Placing<'_, '_> {
     /// `None` if the task has moved on, or there is no room.
-    fn place(&mut self, record: &Record, glance: Glance) -> Option<CellId> {
+    fn place(&mut self, record: Record<'_>, glance: Glance) -> Option<CellId> {
         self.left -= 1;
         let task = self.recorder.task(record, self.now)?;
         // Else the copy may be of the next wait, or the next task.
