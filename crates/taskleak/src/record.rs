@@ -159,6 +159,15 @@ pub(crate) struct Copied {
     pub(crate) unseen_wakers: bool,
 }
 
+/// What a record was of while it was copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// The same wait or poll of the same task.
+    Still,
+    SameTask,
+    Other,
+}
+
 /// The drop of the last waker of a task that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lost {
@@ -497,13 +506,23 @@ impl<'a> Record<'a> {
     /// The state, to be compared with that of another time. A task that is polled so fast that
     /// its words do not hold still is running.
     pub(crate) fn glance(self) -> Glance {
-        for _ in 0..READ_TRIES {
-            let state = self.state();
-            if state.wake.0 == self.hot.wake.load(Ordering::Relaxed) {
-                return state.glance();
-            }
+        match self.state_of_one_moment() {
+            Some(state) => state.glance(),
+            None => self.glance_again(),
         }
-        self.state().as_running().glance()
+    }
+
+    #[cold]
+    fn glance_again(self) -> Glance {
+        let state = (1..READ_TRIES).find_map(|_| self.state_of_one_moment());
+        let state = state.unwrap_or_else(|| self.state().as_running());
+        state.glance()
+    }
+
+    fn state_of_one_moment(self) -> Option<State> {
+        let state = self.state();
+        let is_same = state.wake.0 == self.hot.wake.load(Ordering::Relaxed);
+        is_same.then_some(state)
     }
 
     /// Whether the task of a copy has lived in the same scope since.
@@ -554,33 +573,59 @@ impl<'a> Record<'a> {
 
     /// Copies the record, if a task has it. A task that is polled so fast that no copy holds
     /// still is running.
+    // Inlined as far as to the copies that a snapshot makes: a copy of a copy costs as much as all
+    // the rest.
+    #[inline(always)]
     pub(crate) fn read(self) -> Option<Copied> {
-        let mut last = None;
-        for _ in 0..READ_TRIES {
-            let state = self.state();
-            if !state.wake.is_live() {
-                return None;
-            }
-            let copied = self.copy(state);
-            fence(Ordering::Acquire);
-            let one_poll = copied.polls == self.hot.polls.load(Ordering::Relaxed)
-                && state.poll.0 == self.hot.poll.load(Ordering::Relaxed);
-            let wake = WakeWord(self.hot.wake.load(Ordering::Relaxed));
-            if one_poll && wake.same_wakes(state.wake) {
-                return Some(copied);
-            }
-            if wake.same_task(state.wake) {
-                // The same task throughout: what the birth says holds, what it waits for may not.
-                last = Some(Copied {
-                    running: true,
-                    waits: Waits::default(),
-                    ..copied
-                });
-            }
+        match self.try_read()? {
+            (copied, Held::Still) => Some(copied),
+            moved => self.read_again(moved),
         }
-        last
     }
 
+    #[cold]
+    fn read_again(self, first: (Copied, Held)) -> Option<Copied> {
+        let of_same_task = |(copied, held)| (held == Held::SameTask).then_some(copied);
+        let mut last = of_same_task(first);
+        for _ in 1..READ_TRIES {
+            let (copied, held) = self.try_read()?;
+            match held {
+                Held::Still => return Some(copied),
+                Held::SameTask => last = Some(copied),
+                Held::Other => {}
+            }
+        }
+        // What the birth says holds, what it waits for may not.
+        last.map(|copied| Copied {
+            running: true,
+            waits: Waits::default(),
+            ..copied
+        })
+    }
+
+    /// `None` if no task has the record.
+    #[inline(always)]
+    fn try_read(self) -> Option<(Copied, Held)> {
+        let state = self.state();
+        if !state.wake.is_live() {
+            return None;
+        }
+        let copied = self.copy(state);
+        fence(Ordering::Acquire);
+        let one_poll = copied.polls == self.hot.polls.load(Ordering::Relaxed)
+            && state.poll.0 == self.hot.poll.load(Ordering::Relaxed);
+        let wake = WakeWord(self.hot.wake.load(Ordering::Relaxed));
+        let held = if one_poll && wake.same_wakes(state.wake) {
+            Held::Still
+        } else if wake.same_task(state.wake) {
+            Held::SameTask
+        } else {
+            Held::Other
+        };
+        Some((copied, held))
+    }
+
+    #[inline(always)]
     fn copy(self, state: State) -> Copied {
         // Before what a poll writes; `read` compares it with the count after.
         let polls = self.hot.polls.load(Ordering::Acquire);
@@ -641,6 +686,7 @@ impl<'a> Record<'a> {
         })
     }
 
+    #[inline(always)]
     fn waits(self) -> Waits {
         let packed = self
             .cold

@@ -404,6 +404,7 @@ impl Recorder {
     }
 
     /// A copy of the task that has this record now.
+    #[inline(always)]
     pub(crate) fn task(&self, record: Record<'_>, now: Tick) -> Option<RawTask> {
         let (copied, facts) = read(record, scopes::facts)?;
         Some(raw(&copied, facts.flatten(), now))
@@ -533,6 +534,7 @@ fn note_runtime(record: Record<'_>, kind: TaskKind) {
 }
 
 /// A copy of a record with what `look` finds of its scope, both of one moment.
+#[inline(always)]
 fn read<T>(record: Record<'_>, look: impl Fn(ScopeId) -> T) -> Option<(Copied, Option<T>)> {
     loop {
         let copied = record.read()?;
@@ -551,6 +553,7 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
+#[inline(always)]
 fn raw(copied: &Copied, scope: Option<Facts>, now: Tick) -> RawTask {
     let birth = copied.birth;
     let kind = match birth.kind {
