@@ -573,23 +573,30 @@ impl<'a> Record<'a> {
 
     /// Copies the record, if a task has it. A task that is polled so fast that no copy holds
     /// still is running.
-    // Inlined as far as to the copies that a snapshot makes: a copy of a copy costs as much as all
-    // the rest.
+    // Inlined into the walk of a snapshot: a copy that is moved costs as much as its making.
     #[inline(always)]
     pub(crate) fn read(self) -> Option<Copied> {
-        match self.try_read()? {
-            (copied, Held::Still) => Some(copied),
-            moved => self.read_again(moved),
+        let state = self.state();
+        if !state.wake.is_live() {
+            return None;
+        }
+        let copied = self.copy(state);
+        match self.held(state, &copied) {
+            Held::Still => Some(copied),
+            Held::SameTask => self.read_again(Some(copied)),
+            Held::Other => self.read_again(None),
         }
     }
 
     #[cold]
-    fn read_again(self, first: (Copied, Held)) -> Option<Copied> {
-        let of_same_task = |(copied, held)| (held == Held::SameTask).then_some(copied);
-        let mut last = of_same_task(first);
+    fn read_again(self, mut last: Option<Copied>) -> Option<Copied> {
         for _ in 1..READ_TRIES {
-            let (copied, held) = self.try_read()?;
-            match held {
+            let state = self.state();
+            if !state.wake.is_live() {
+                return None;
+            }
+            let copied = self.copy(state);
+            match self.held(state, &copied) {
                 Held::Still => return Some(copied),
                 Held::SameTask => last = Some(copied),
                 Held::Other => {}
@@ -603,26 +610,20 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// `None` if no task has the record.
+    /// What the record was of from when its state was read until it was copied.
     #[inline(always)]
-    fn try_read(self) -> Option<(Copied, Held)> {
-        let state = self.state();
-        if !state.wake.is_live() {
-            return None;
-        }
-        let copied = self.copy(state);
+    fn held(self, state: State, copied: &Copied) -> Held {
         fence(Ordering::Acquire);
         let one_poll = copied.polls == self.hot.polls.load(Ordering::Relaxed)
             && state.poll.0 == self.hot.poll.load(Ordering::Relaxed);
         let wake = WakeWord(self.hot.wake.load(Ordering::Relaxed));
-        let held = if one_poll && wake.same_wakes(state.wake) {
+        if one_poll && wake.same_wakes(state.wake) {
             Held::Still
         } else if wake.same_task(state.wake) {
             Held::SameTask
         } else {
             Held::Other
-        };
-        Some((copied, held))
+        }
     }
 
     #[inline(always)]

@@ -344,9 +344,9 @@ impl Recorder {
             spawned += record
                 .last_key()
                 .map_or(0, |key| u64::from(key.generation()) + 1);
-            if let Some(task) = self.task(record, now) {
-                each(&task);
-            }
+            read(record, scopes::facts, |copied, facts| {
+                each(&raw(copied, facts.flatten(), now));
+            });
         }
         spawned
     }
@@ -369,12 +369,12 @@ impl Recorder {
                 continue;
             }
             let look = |scope| (is_within(scope), scopes::facts(scope));
-            if let Some((copied, found)) = read(record, look) {
+            read(record, look, |copied, found| {
                 let (is_within, facts) = found.unwrap_or_default();
                 if is_within || runs_there(copied.runtime) {
-                    each(&raw(&copied, facts, now));
+                    each(&raw(copied, facts, now));
                 }
-            }
+            });
         }
     }
 
@@ -404,10 +404,10 @@ impl Recorder {
     }
 
     /// A copy of the task that has this record now.
-    #[inline(always)]
     pub(crate) fn task(&self, record: Record<'_>, now: Tick) -> Option<RawTask> {
-        let (copied, facts) = read(record, scopes::facts)?;
-        Some(raw(&copied, facts.flatten(), now))
+        read(record, scopes::facts, |copied, facts| {
+            raw(copied, facts.flatten(), now)
+        })
     }
 
     /// The task that has this record now, and who spawned it: itself, or above it as far as
@@ -417,9 +417,10 @@ impl Recorder {
         record: Record<'_>,
         is_held_up: impl Fn(u32) -> bool,
     ) -> Option<(RawTask, Origin)> {
-        let (copied, facts) = read(record, scopes::facts)?;
-        let task = raw(&copied, facts.flatten(), self.clock.now());
-        Some((task, self.origin(copied, is_held_up)))
+        read(record, scopes::facts, |copied, facts| {
+            let task = raw(copied, facts.flatten(), self.clock.now());
+            (task, self.origin(copied.clone(), is_held_up))
+        })
     }
 
     fn origin(&self, mut child: Copied, is_held_up: impl Fn(u32) -> bool) -> Origin {
@@ -533,18 +534,19 @@ fn note_runtime(record: Record<'_>, kind: TaskKind) {
     }
 }
 
-/// A copy of a record with what `look` finds of its scope, both of one moment.
+/// Gives a copy of a record away with what `look` finds of its scope, both of one moment.
 #[inline(always)]
-fn read<T>(record: Record<'_>, look: impl Fn(ScopeId) -> T) -> Option<(Copied, Option<T>)> {
+fn read<T, R>(
+    record: Record<'_>,
+    look: impl Fn(ScopeId) -> T,
+    take: impl FnOnce(&Copied, Option<T>) -> R,
+) -> Option<R> {
     loop {
         let copied = record.read()?;
-        let Some(scope) = copied.birth.scope else {
-            return Some((copied, None));
-        };
-        let found = look(scope);
+        let found = copied.birth.scope.map(&look);
         // Else the scope may have changed hands.
-        if record.is_still_in_scope(&copied) {
-            return Some((copied, Some(found)));
+        if found.is_none() || record.is_still_in_scope(&copied) {
+            return Some(take(&copied, found));
         }
     }
 }
