@@ -21,7 +21,7 @@ use crate::raw::{Origin, RawTask, Source};
 use crate::rules::Rules;
 use crate::snapshot::{Group, GroupId, State, Verdict};
 pub use crate::thresholds::Settings;
-use crate::thresholds::{Counts, Times, holds_up};
+use crate::thresholds::{Counts, Limits, Times, holds_up};
 pub use crate::verdict::Accused;
 use crate::verdict::Judged;
 pub use crate::watched::Look;
@@ -78,7 +78,9 @@ struct Cell {
     key: Key,
     group: GroupId,
     counts: Counts,
-    is_held_up: bool,
+    limits: Limits,
+    /// What a task is that counts.
+    past: Counted,
     is_free: bool,
     tally: Tally,
 }
@@ -145,7 +147,11 @@ impl Census {
             key,
             group: group.id,
             counts,
-            is_held_up: is_held_up(&group),
+            limits: counts.limits(),
+            past: match is_held_up(&group) {
+                true => Counted::HeldUp,
+                false => Counted::Past,
+            },
             is_free: false,
             tally: Tally::default(),
         };
@@ -187,28 +193,19 @@ impl Census {
             return Counted::Not;
         }
         let Cell {
-            counts,
-            is_held_up,
+            limits,
+            past,
             tally,
             ..
         } = &mut self.cells[cell.place()];
         tally.members += 1;
-        let times = Times {
-            waited: waited_ms,
-            age: age_ms,
-            // One that was lost, or whose scope ended, a short time ago has no place.
-            lost: None,
-            outlived: None,
-        };
-        if !counts.counted(times, 0) {
+        // One that was lost, or whose scope ended, a short time ago has no place.
+        if !limits.are_passed(waited_ms, age_ms) {
             return Counted::Not;
         }
         tally.count += 1;
         tally.oldest.offer(Old { slot, waited_ms });
-        match is_held_up {
-            true => Counted::HeldUp,
-            false => Counted::Past,
-        }
+        *past
     }
 
     /// A task that counted in the sweep before is in another wait, or has ended.

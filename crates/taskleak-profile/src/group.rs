@@ -12,7 +12,7 @@
 //! 5. A group has the verdict of the tasks in it: what [`Findings`] say of its raw groups.
 
 use std::collections::{BinaryHeap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -91,14 +91,22 @@ impl Grouper {
     /// Adds a task. No task may be pushed twice.
     pub fn push(&mut self, task: &RawTask) {
         let (key, unexplained) = Key::of(task);
-        let place = *self.places.entry(key).or_insert_with_key(|key| {
-            self.groups.push(RawGroup::new(*key));
-            u32::try_from(self.groups.len() - 1).expect("no process holds 2^32 tasks")
-        });
+        let place = match self.places.get(&key) {
+            Some(place) => *place,
+            None => self.new_group(key),
+        };
         self.groups[place as usize].add(task, unexplained);
         if let Some(rows) = &mut self.rows {
             rows.push(packed(task, place));
         }
+    }
+
+    #[cold]
+    fn new_group(&mut self, key: Key) -> u32 {
+        let place = u32::try_from(self.groups.len()).expect("no process holds 2^32 tasks");
+        self.groups.push(RawGroup::new(key));
+        self.places.insert(key, place);
+        place
     }
 
     /// The groups alone, as [`finish`](Self::finish) makes them.
@@ -211,7 +219,7 @@ fn tasks(mut rows: Vec<Row>, places: &[u32], merged: &[Merged<'_>]) -> Tasks {
 }
 
 /// What tasks of one raw group have in common, as ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key {
     created: u32,
     name: u32,
@@ -257,6 +265,7 @@ impl Key {
     }
 
     /// With how many wakers no stack explains.
+    #[inline(always)]
     pub(crate) fn of(task: &RawTask) -> (Self, u32) {
         let mut key = Self {
             created: task.created,
@@ -279,10 +288,17 @@ impl Key {
             key.wakers = Wakers::Gone;
             return (key, 0);
         }
-        let given = MAX_WAITS.min(task.waits_len.into());
-        key.waits[..given].copy_from_slice(&task.waits[..given]);
-        let unexplained = unexplained(task, &key.waits[..given]);
-        key.waits.sort_unstable();
+        let given = &task.waits[..MAX_WAITS.min(task.waits_len.into())];
+        let unexplained = unexplained(task, given);
+        match given {
+            [] => {}
+            // By far the most.
+            [wait] => key.waits[MAX_WAITS - 1] = *wait,
+            waits => {
+                key.waits[MAX_WAITS - waits.len()..].copy_from_slice(waits);
+                key.waits.sort_unstable();
+            }
+        }
         if task.wakers == Some(0) {
             key.wakers = Wakers::Gone;
             return (key, 0);
@@ -293,6 +309,31 @@ impl Key {
             (None, 0) => Wakers::Unseen,
         };
         (key, unexplained)
+    }
+}
+
+/// As few words as there are: a snapshot makes a hash for each task.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, to: &mut H) {
+        let pair = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
+        let flags = u64::from(self.daemon) << 1 | u64::from(self.is_outlived);
+        let words = [
+            self.kind as u64,
+            self.state as u64,
+            self.wakers as u64,
+            flags,
+        ];
+        let small = words.iter().fold(0, |all, word| all << 4 | word);
+        to.write_u64(pair(self.created, self.spawned_at));
+        to.write_u64(pair(self.name, self.runtime));
+        to.write_u64(u64::from(self.scope) << 32 | small);
+        let (waits, _none) = self.waits.as_chunks();
+        for &[high, low] in waits {
+            // Most are, and they stand in front.
+            if (high, low) != (0, 0) {
+                to.write_u64(pair(high, low));
+            }
+        }
     }
 }
 

@@ -90,6 +90,22 @@ pub(crate) enum Counts {
     },
 }
 
+/// The same for a sweep, which asks it of every task: two comparisons, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Once it has waited so long.
+    waited: u64,
+    /// If it was so old when it went into this wait.
+    older: u64,
+}
+
+impl Limits {
+    #[inline]
+    pub(crate) fn are_passed(self, waited: u64, age: u64) -> bool {
+        (waited >= self.waited) | (age.saturating_sub(waited) >= self.older)
+    }
+}
+
 /// The times of a waiting task, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
@@ -159,8 +175,20 @@ impl Counts {
         }
     }
 
+    /// When a task counts now that has lost no waker and outlived no scope of late.
+    pub(crate) fn limits(self) -> Limits {
+        let limits = |waited, older| Limits { waited, older };
+        match self {
+            Self::Never => limits(u64::MAX, u64::MAX),
+            Self::After(threshold) => limits(threshold, u64::MAX),
+            Self::IfOlder(threshold) => limits(u64::MAX, threshold),
+            Self::Outlived { after_ms, may_loop } => {
+                limits(after_ms, if may_loop { after_ms } else { u64::MAX })
+            }
+        }
+    }
+
     /// Whether a task counted already `before_ms` ago (0: counts now).
-    #[inline]
     pub(crate) fn counted(self, times: Times, before_ms: u64) -> bool {
         match self {
             Self::Never => false,
@@ -207,5 +235,32 @@ pub(crate) fn holds_up(wait: Wait) -> bool {
         | Wait::SubExecutor
         | Wait::Other
         | Wait::Nothing => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_counts() -> impl Strategy<Value = Counts> {
+        let ms = || 0..20u64;
+        let outlived = |(after_ms, may_loop)| Counts::Outlived { after_ms, may_loop };
+        prop_oneof![
+            Just(Counts::Never),
+            ms().prop_map(Counts::After),
+            ms().prop_map(Counts::IfOlder),
+            (ms(), any::<bool>()).prop_map(outlived),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn limits_say_who_counts_now(counts in any_counts(), waited in 0..30u64, age in 0..30u64) {
+            let times = Times { waited, age, lost: None, outlived: None };
+            let passed = counts.limits().are_passed(waited, age);
+            prop_assert_eq!(passed, counts.counted(times, 0));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! One task's record: 128 bytes, all atomics, no lock.
+//! One task's record: two halves of 64 bytes, all atomics, no lock.
 //!
 //! Two words hold the state (`state.rs`): `wake`, which any thread changes by a compare-and-swap,
 //! and `poll`, which only the thread that polls the task writes, by a plain store. So a poll, and
@@ -159,6 +159,15 @@ pub(crate) struct Copied {
     pub(crate) unseen_wakers: bool,
 }
 
+/// What a record was of while it was copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// The same wait or poll of the same task.
+    Still,
+    SameTask,
+    Other,
+}
+
 /// The drop of the last waker of a task that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lost {
@@ -167,10 +176,10 @@ pub(crate) struct Lost {
     pub(crate) by: Option<StackId>,
 }
 
-/// The first half, one cache line, is what polls and wakes touch, and a look at the state.
+/// What polls and wakes touch, and a sweep: one cache line.
 #[derive(Debug)]
-#[repr(C, align(128))]
-pub(crate) struct Record {
+#[repr(align(64))]
+pub(crate) struct Hot {
     /// The key of the task; 0 while the slot has never been used.
     key: AtomicU64,
     wake: AtomicU64,
@@ -187,6 +196,12 @@ pub(crate) struct Record {
     /// Rule 9.
     link: AtomicU32,
     created: AtomicU32,
+}
+
+/// What a spawn and a park write, and who copies the record reads: another cache line.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) struct Cold {
     parent: AtomicU64,
     /// The parent's key; 0 for none.
     parent_key: AtomicU64,
@@ -196,6 +211,16 @@ pub(crate) struct Record {
     /// Rule 7: the tick (32), the stack's id (20), the generation (12).
     lost: AtomicU64,
     waits: [AtomicU32; WAITS],
+}
+
+#[cfg(not(taskleak_loom))]
+const _: () = assert!(size_of::<Hot>() == 64 && size_of::<Cold>() == 64);
+
+/// Both halves of a record, which lie apart: a sweep reads every first one, and no second.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record<'a> {
+    pub(crate) hot: &'a Hot,
+    pub(crate) cold: &'a Cold,
 }
 
 const KIND_MASK: u32 = 0b11;
@@ -208,12 +233,9 @@ const LOST_GENERATION_MASK: u32 = 0xfff;
 /// In place of the id of a stack: wakers were cloned unseen.
 const UNSEEN: u32 = 0xf_ffff;
 
-#[cfg(not(taskleak_loom))]
-const _: () = assert!(size_of::<Record>() == 128);
-
-impl Record {
-    pub(crate) fn vacant() -> Record {
-        Record {
+impl Hot {
+    pub(crate) fn vacant() -> Hot {
+        Hot {
             key: AtomicU64::new(0),
             wake: AtomicU64::new(0),
             poll: AtomicU64::new(0),
@@ -224,9 +246,16 @@ impl Record {
             runtime_kind: AtomicU32::new(0),
             span_refs: AtomicU32::new(0),
             link: AtomicU32::new(0),
+            created: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Cold {
+    pub(crate) fn vacant() -> Cold {
+        Cold {
             parent: AtomicU64::new(0),
             parent_key: AtomicU64::new(0),
-            created: AtomicU32::new(0),
             name: AtomicU16::new(0),
             location: AtomicU16::new(0),
             future_bytes: AtomicU32::new(0),
@@ -234,38 +263,46 @@ impl Record {
             waits: std::array::from_fn(|_| AtomicU32::new(0)),
         }
     }
+}
 
+impl<'a> Record<'a> {
     /// Makes the record the task's. The caller has taken the slot from the free list.
-    pub(crate) fn start(&self, key: Key, birth: &Birth, now: Tick) {
+    pub(crate) fn start(self, key: Key, birth: &Birth, now: Tick) {
         // Rule 1: a reader that still holds the previous task's word must see it change.
         fence(Ordering::Release);
-        self.key.store(key.span_id(), Ordering::Relaxed);
-        self.task_id.store(birth.task_id, Ordering::Relaxed);
-        self.parent.store(birth.parent, Ordering::Relaxed);
-        self.parent_key
+        self.hot.key.store(key.span_id(), Ordering::Relaxed);
+        self.hot.task_id.store(birth.task_id, Ordering::Relaxed);
+        self.cold.parent.store(birth.parent, Ordering::Relaxed);
+        self.cold
+            .parent_key
             .store(birth.parent_key.map_or(0, Key::span_id), Ordering::Relaxed);
-        self.polls.store(0, Ordering::Relaxed);
-        self.busy_ticks.store(0, Ordering::Relaxed);
-        self.spawned.store(now, Ordering::Relaxed);
-        self.created
+        self.hot.polls.store(0, Ordering::Relaxed);
+        self.hot.busy_ticks.store(0, Ordering::Relaxed);
+        self.hot.spawned.store(now, Ordering::Relaxed);
+        self.hot
+            .created
             .store(birth.created.map_or(0, StackId::get), Ordering::Relaxed);
-        self.name.store(birth.name, Ordering::Relaxed);
-        self.location.store(birth.location, Ordering::Relaxed);
-        self.future_bytes
+        self.cold.name.store(birth.name, Ordering::Relaxed);
+        self.cold.location.store(birth.location, Ordering::Relaxed);
+        self.cold
+            .future_bytes
             .store(birth.future_bytes, Ordering::Relaxed);
         let daemon = if birth.daemon { DAEMON } else { 0 };
-        self.runtime_kind
+        self.hot
+            .runtime_kind
             .store(birth.kind as u32 | daemon, Ordering::Relaxed);
-        self.span_refs.store(1, Ordering::Relaxed);
+        self.hot.span_refs.store(1, Ordering::Relaxed);
         self.set_scope(birth.scope);
         self.clear_waits();
-        self.poll.store(PollWord::born(now).0, Ordering::Relaxed);
+        self.hot
+            .poll
+            .store(PollWord::born(now).0, Ordering::Relaxed);
         let wake = WakeWord::born(key, now);
-        self.wake.store(wake.0, Ordering::Release);
+        self.hot.wake.store(wake.0, Ordering::Release);
     }
 
     /// The task is over. `None` if it was not alive.
-    pub(crate) fn end(&self, key: Key, now: Tick) -> Option<Ended> {
+    pub(crate) fn end(self, key: Key, now: Tick) -> Option<Ended> {
         self.update(key, |_| Some(WakeWord::ended(key, now)))?;
         // Nobody else has the record before it is on a free list.
         Some(Ended {
@@ -275,48 +312,52 @@ impl Record {
     }
 
     /// The scope that the task belongs to.
-    pub(crate) fn scope(&self) -> Option<ScopeId> {
-        ScopeId::from_u32(self.link.load(Ordering::Relaxed))
+    pub(crate) fn scope(self) -> Option<ScopeId> {
+        ScopeId::from_u32(self.hot.link.load(Ordering::Relaxed))
     }
 
     /// Says which scope the task belongs to. The caller spawns or polls the task.
-    pub(crate) fn set_scope(&self, scope: Option<ScopeId>) {
-        self.link
+    pub(crate) fn set_scope(self, scope: Option<ScopeId>) {
+        self.hot
+            .link
             .store(scope.map_or(0, ScopeId::get), Ordering::Relaxed);
     }
 
     /// When the task ended that had the slot last, while no other has it.
-    pub(crate) fn ended(&self, key: Key) -> Option<Tick> {
-        let wake = WakeWord(self.wake.load(Ordering::Acquire));
+    pub(crate) fn ended(self, key: Key) -> Option<Tick> {
+        let wake = WakeWord(self.hot.wake.load(Ordering::Acquire));
         (!wake.is_live() && self.is(key)).then(|| wake.woken())
     }
 
     /// A poll begins. The caller polls the task.
-    pub(crate) fn enter(&self, key: Key, now: Tick) -> bool {
+    pub(crate) fn enter(self, key: Key, now: Tick) -> bool {
         let Some(state) = self.state_of(key) else {
             return false;
         };
-        let polls = self.polls.load(Ordering::Relaxed);
-        self.polls.store(polls + 1, Ordering::Relaxed);
-        self.poll.store(state.entered(now).0, Ordering::Relaxed);
+        let polls = self.hot.polls.load(Ordering::Relaxed);
+        self.hot.polls.store(polls + 1, Ordering::Relaxed);
+        self.hot.poll.store(state.entered(now).0, Ordering::Relaxed);
         // A reader that sees what this poll writes must see the poll counted (rule 4).
         fence(Ordering::Release);
         true
     }
 
     /// A poll has returned. The caller polled the task.
-    pub(crate) fn exit(&self, key: Key, now: Tick) -> Exited {
+    pub(crate) fn exit(self, key: Key, now: Tick) -> Exited {
         let Some(state) = self.state_of(key) else {
             return Exited::Polled;
         };
         // The threads that publish the time may do so in the wrong order.
         let busy = now.wrapping_sub(state.poll.since()) as i32;
         if busy > 0 {
-            let before = self.busy_ticks.load(Ordering::Relaxed);
-            self.busy_ticks
+            let before = self.hot.busy_ticks.load(Ordering::Relaxed);
+            self.hot
+                .busy_ticks
                 .store(before.wrapping_add(busy as u32), Ordering::Relaxed);
         }
-        self.poll.store(state.poll.left(now).0, Ordering::Release);
+        self.hot
+            .poll
+            .store(state.poll.left(now).0, Ordering::Release);
         if state.is_unwoken() {
             self.left_unwoken(key, state)
         } else {
@@ -325,7 +366,7 @@ impl Record {
     }
 
     #[cold]
-    fn left_unwoken(&self, key: Key, state: State) -> Exited {
+    fn left_unwoken(self, key: Key, state: State) -> Exited {
         // The wakers of a `block_on` are not seen.
         if self.kind() == TaskKind::BlockOn {
             return Exited::Polled;
@@ -335,41 +376,42 @@ impl Record {
         }
         // One was used up where nobody told of it (rule 10).
         self.update(key, State::lost_elsewhere);
-        let others = self.runtime_kind.load(Ordering::Relaxed);
-        self.runtime_kind
+        let others = self.hot.runtime_kind.load(Ordering::Relaxed);
+        self.hot
+            .runtime_kind
             .store(others | DOUBTFUL, Ordering::Relaxed);
         Exited::PolledUnwoken
     }
 
-    fn is_doubtful(&self) -> bool {
-        self.runtime_kind.load(Ordering::Relaxed) & DOUBTFUL != 0
+    fn is_doubtful(self) -> bool {
+        self.hot.runtime_kind.load(Ordering::Relaxed) & DOUBTFUL != 0
     }
 
     /// A waker was cloned within the poll of the task, by the caller, who polls it.
-    pub(crate) fn clone_waker_in_poll(&self, key: Key) -> Cloned {
+    pub(crate) fn clone_waker_in_poll(self, key: Key) -> Cloned {
         let Some(state) = self.state_of(key) else {
             return Cloned::Gone;
         };
-        self.poll.store(state.cloned().0, Ordering::Relaxed);
+        self.hot.poll.store(state.cloned().0, Ordering::Relaxed);
         Cloned::After(state.wakers())
     }
 
     /// A waker was cloned elsewhere, on any thread.
-    pub(crate) fn clone_waker(&self, key: Key) {
+    pub(crate) fn clone_waker(self, key: Key) {
         self.update(key, State::cloned_elsewhere);
     }
 
     /// A waker was dropped within the poll of the task, by the caller, who polls it.
-    pub(crate) fn drop_waker_in_poll(&self, key: Key) -> Dropped {
+    pub(crate) fn drop_waker_in_poll(self, key: Key) -> Dropped {
         let state = self.state_of(key);
         if let Some(state) = state {
-            self.poll.store(state.lost().0, Ordering::Relaxed);
+            self.hot.poll.store(state.lost().0, Ordering::Relaxed);
         }
         dropped(state)
     }
 
     /// A waker was dropped elsewhere, on any thread.
-    pub(crate) fn drop_waker(&self, key: Key) -> Dropped {
+    pub(crate) fn drop_waker(self, key: Key) -> Dropped {
         match self.update(key, State::lost_elsewhere) {
             Some(before) if before.wakers() == 1 && before.waits() => Dropped::Last,
             before => dropped(before),
@@ -377,37 +419,37 @@ impl Record {
     }
 
     /// Notes who dropped the last waker ([`Dropped::Last`]).
-    pub(crate) fn note_lost(&self, key: Key, lost: Lost) {
+    pub(crate) fn note_lost(self, key: Key, lost: Lost) {
         if !self.has_unseen_wakers(key) {
             let by = lost.by.map_or(0, StackId::get);
             let packed = u64::from(lost.at) << 32 | u64::from(noted(by, key));
-            self.lost.store(packed, Ordering::Relaxed);
+            self.cold.lost.store(packed, Ordering::Relaxed);
         }
     }
 
     /// Notes that wakers of the task are cloned unseen ([`Dropped::Unseen`]).
-    pub(crate) fn note_unseen(&self, key: Key) {
+    pub(crate) fn note_unseen(self, key: Key) {
         let packed = u64::from(noted(UNSEEN, key));
-        self.lost.store(packed, Ordering::Relaxed);
+        self.cold.lost.store(packed, Ordering::Relaxed);
     }
 
-    fn has_unseen_wakers(&self, key: Key) -> bool {
-        self.lost.load(Ordering::Relaxed) as u32 == noted(UNSEEN, key)
+    fn has_unseen_wakers(self, key: Key) -> bool {
+        self.cold.lost.load(Ordering::Relaxed) as u32 == noted(UNSEEN, key)
     }
 
     /// A waker was woken and kept, on any thread.
-    pub(crate) fn wake_by_ref(&self, key: Key, now: Tick) {
+    pub(crate) fn wake_by_ref(self, key: Key, now: Tick) {
         self.update(key, |state| state.woken(now));
     }
 
     /// A waker was woken and used up, on any thread.
-    pub(crate) fn wake(&self, key: Key, now: Tick) -> Dropped {
+    pub(crate) fn wake(self, key: Key, now: Tick) -> Dropped {
         dropped(self.update(key, |state| Some(state.woken_by_value(now))))
     }
 
     /// Notes where a waker was cloned, before which `alive` were. The caller polls the task.
-    pub(crate) fn note_wait(&self, alive: u32, stack: Option<StackId>) {
-        let poll = self.polls.load(Ordering::Relaxed);
+    pub(crate) fn note_wait(self, alive: u32, stack: Option<StackId>) {
+        let poll = self.hot.polls.load(Ordering::Relaxed);
         if alive == 0 {
             // By far the most parks: nothing of the past is left.
             self.store_waits([Wait::first(stack, poll)]);
@@ -419,141 +461,181 @@ impl Record {
     }
 
     #[inline]
-    fn store_waits(&self, waits: impl IntoIterator<Item = Wait>) {
+    fn store_waits(self, waits: impl IntoIterator<Item = Wait>) {
         let packed = waits.into_iter().map(Wait::pack).chain([0]);
-        for (slot, wait) in self.waits.iter().zip(packed) {
+        for (slot, wait) in self.cold.waits.iter().zip(packed) {
             slot.store(wait, Ordering::Relaxed);
         }
     }
 
     /// Whether the task may still unwind in this tick; counts it if so. The caller polls it.
-    pub(crate) fn spend_capture(&self, now: Tick, most: u32) -> bool {
-        let poll = PollWord(self.poll.load(Ordering::Relaxed));
+    pub(crate) fn spend_capture(self, now: Tick, most: u32) -> bool {
+        let poll = PollWord(self.hot.poll.load(Ordering::Relaxed));
         let spent = poll.spent(now, most);
-        spent.inspect(|poll| self.poll.store(poll.0, Ordering::Relaxed));
+        spent.inspect(|poll| self.hot.poll.store(poll.0, Ordering::Relaxed));
         spent.is_some()
     }
 
     /// The id of the runtime that polls the task; 0 if it is not known yet.
-    pub(crate) fn runtime(&self) -> u32 {
-        self.runtime_kind.load(Ordering::Relaxed) >> RUNTIME_SHIFT
+    pub(crate) fn runtime(self) -> u32 {
+        self.hot.runtime_kind.load(Ordering::Relaxed) >> RUNTIME_SHIFT
     }
 
     /// Notes the runtime. The caller polls the task.
-    pub(crate) fn set_runtime(&self, runtime: u32) {
-        let others = self.runtime_kind.load(Ordering::Relaxed) & NOT_RUNTIME;
-        self.runtime_kind
+    pub(crate) fn set_runtime(self, runtime: u32) {
+        let others = self.hot.runtime_kind.load(Ordering::Relaxed) & NOT_RUNTIME;
+        self.hot
+            .runtime_kind
             .store(runtime << RUNTIME_SHIFT | others, Ordering::Relaxed);
     }
 
     /// Notes that its wakers are watched, though tokio does not tell of them. The caller polls the
     /// task.
     #[cfg(feature = "test")]
-    pub(crate) fn set_watched(&self) {
-        let others = self.runtime_kind.load(Ordering::Relaxed);
-        self.runtime_kind.store(others | WATCHED, Ordering::Relaxed);
+    pub(crate) fn set_watched(self) {
+        let others = self.hot.runtime_kind.load(Ordering::Relaxed);
+        self.hot
+            .runtime_kind
+            .store(others | WATCHED, Ordering::Relaxed);
     }
 
-    pub(crate) fn kind(&self) -> TaskKind {
-        TaskKind::from_bits(self.runtime_kind.load(Ordering::Relaxed) & KIND_MASK)
+    pub(crate) fn kind(self) -> TaskKind {
+        TaskKind::from_bits(self.hot.runtime_kind.load(Ordering::Relaxed) & KIND_MASK)
     }
 
     /// The state, to be compared with that of another time. A task that is polled so fast that
     /// its words do not hold still is running.
-    pub(crate) fn glance(&self) -> Glance {
-        for _ in 0..READ_TRIES {
-            let state = self.state();
-            if state.wake.0 == self.wake.load(Ordering::Relaxed) {
-                return state.glance();
-            }
+    pub(crate) fn glance(self) -> Glance {
+        match self.state_of_one_moment() {
+            Some(state) => state.glance(),
+            None => self.glance_again(),
         }
-        self.state().as_running().glance()
+    }
+
+    #[cold]
+    fn glance_again(self) -> Glance {
+        let state = (1..READ_TRIES).find_map(|_| self.state_of_one_moment());
+        let state = state.unwrap_or_else(|| self.state().as_running());
+        state.glance()
+    }
+
+    fn state_of_one_moment(self) -> Option<State> {
+        let state = self.state();
+        let is_same = state.wake.0 == self.hot.wake.load(Ordering::Relaxed);
+        is_same.then_some(state)
     }
 
     /// Whether the task of a copy has lived in the same scope since.
-    pub(crate) fn is_still_in_scope(&self, copied: &Copied) -> bool {
+    pub(crate) fn is_still_in_scope(self, copied: &Copied) -> bool {
         fence(Ordering::Acquire);
         self.glance().same_task(copied.glance) && self.scope() == copied.birth.scope
     }
 
     /// When the task was spawned that has or last had the slot.
-    pub(crate) fn spawned(&self) -> Tick {
-        self.spawned.load(Ordering::Relaxed)
+    pub(crate) fn spawned(self) -> Tick {
+        self.hot.spawned.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn task_id(&self) -> u64 {
-        self.task_id.load(Ordering::Relaxed)
+    pub(crate) fn task_id(self) -> u64 {
+        self.hot.task_id.load(Ordering::Relaxed)
     }
 
     /// The key of the task that spawned it.
-    pub(crate) fn parent_key(&self) -> Option<Key> {
-        Key::from_span_id(self.parent_key.load(Ordering::Relaxed))
+    pub(crate) fn parent_key(self) -> Option<Key> {
+        Key::from_span_id(self.cold.parent_key.load(Ordering::Relaxed))
     }
 
     /// Whether the task of this key lives.
-    pub(crate) fn is_live(&self, key: Key) -> bool {
-        WakeWord(self.wake.load(Ordering::Relaxed)).is_of(key)
+    pub(crate) fn is_live(self, key: Key) -> bool {
+        WakeWord(self.hot.wake.load(Ordering::Relaxed)).is_of(key)
     }
 
-    pub(crate) fn is(&self, key: Key) -> bool {
-        self.key.load(Ordering::Relaxed) == key.span_id()
+    pub(crate) fn is(self, key: Key) -> bool {
+        self.hot.key.load(Ordering::Relaxed) == key.span_id()
     }
 
     /// The key of the task that has or last had the slot.
-    pub(crate) fn last_key(&self) -> Option<Key> {
-        Key::from_span_id(self.key.load(Ordering::Relaxed))
+    pub(crate) fn last_key(self) -> Option<Key> {
+        Key::from_span_id(self.hot.key.load(Ordering::Relaxed))
     }
 
     /// The span was cloned.
-    pub(crate) fn add_span_ref(&self) {
-        self.span_refs.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn add_span_ref(self) {
+        self.hot.span_refs.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A reference to the span is gone. Returns whether it was the last.
-    pub(crate) fn drop_span_ref(&self) -> bool {
+    pub(crate) fn drop_span_ref(self) -> bool {
         // Only who has a reference can make another, so of one that is the last there is no race.
-        self.span_refs.load(Ordering::Acquire) == 1
-            || self.span_refs.fetch_sub(1, Ordering::AcqRel) == 1
+        self.hot.span_refs.load(Ordering::Acquire) == 1
+            || self.hot.span_refs.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     /// The link of the free list; only the table uses it.
-    pub(crate) fn link(&self) -> &AtomicU32 {
-        &self.link
+    pub(crate) fn link(self) -> &'a AtomicU32 {
+        &self.hot.link
     }
 
     /// Copies the record, if a task has it. A task that is polled so fast that no copy holds
     /// still is running.
-    pub(crate) fn read(&self) -> Option<Copied> {
-        let mut last = None;
-        for _ in 0..READ_TRIES {
+    // Inlined into the walk of a snapshot: a copy that is moved costs as much as its making.
+    #[inline(always)]
+    pub(crate) fn read(self) -> Option<Copied> {
+        let state = self.state();
+        if !state.wake.is_live() {
+            return None;
+        }
+        let copied = self.copy(state);
+        match self.held(state, &copied) {
+            Held::Still => Some(copied),
+            Held::SameTask => self.read_again(Some(copied)),
+            Held::Other => self.read_again(None),
+        }
+    }
+
+    #[cold]
+    fn read_again(self, mut last: Option<Copied>) -> Option<Copied> {
+        for _ in 1..READ_TRIES {
             let state = self.state();
             if !state.wake.is_live() {
                 return None;
             }
             let copied = self.copy(state);
-            fence(Ordering::Acquire);
-            let one_poll = copied.polls == self.polls.load(Ordering::Relaxed)
-                && state.poll.0 == self.poll.load(Ordering::Relaxed);
-            let wake = WakeWord(self.wake.load(Ordering::Relaxed));
-            if one_poll && wake.same_wakes(state.wake) {
-                return Some(copied);
-            }
-            if wake.same_task(state.wake) {
-                // The same task throughout: what the birth says holds, what it waits for may not.
-                last = Some(Copied {
-                    running: true,
-                    waits: Waits::default(),
-                    ..copied
-                });
+            match self.held(state, &copied) {
+                Held::Still => return Some(copied),
+                Held::SameTask => last = Some(copied),
+                Held::Other => {}
             }
         }
-        last
+        // What the birth says holds, what it waits for may not.
+        last.map(|copied| Copied {
+            running: true,
+            waits: Waits::default(),
+            ..copied
+        })
     }
 
-    fn copy(&self, state: State) -> Copied {
+    /// What the record was of from when its state was read until it was copied.
+    #[inline(always)]
+    fn held(self, state: State, copied: &Copied) -> Held {
+        fence(Ordering::Acquire);
+        let one_poll = copied.polls == self.hot.polls.load(Ordering::Relaxed)
+            && state.poll.0 == self.hot.poll.load(Ordering::Relaxed);
+        let wake = WakeWord(self.hot.wake.load(Ordering::Relaxed));
+        if one_poll && wake.same_wakes(state.wake) {
+            Held::Still
+        } else if wake.same_task(state.wake) {
+            Held::SameTask
+        } else {
+            Held::Other
+        }
+    }
+
+    #[inline(always)]
+    fn copy(self, state: State) -> Copied {
         // Before what a poll writes; `read` compares it with the count after.
-        let polls = self.polls.load(Ordering::Acquire);
-        let runtime_kind = self.runtime_kind.load(Ordering::Relaxed);
+        let polls = self.hot.polls.load(Ordering::Acquire);
+        let runtime_kind = self.hot.runtime_kind.load(Ordering::Relaxed);
         let wakers = state.wakers();
         let mut waits = self.waits();
         let lost = (wakers == 0).then(|| self.lost(state.since())).flatten();
@@ -564,27 +646,27 @@ impl Record {
         Copied {
             glance: state.glance(),
             birth: Birth {
-                task_id: self.task_id.load(Ordering::Relaxed),
-                parent: self.parent.load(Ordering::Relaxed),
+                task_id: self.hot.task_id.load(Ordering::Relaxed),
+                parent: self.cold.parent.load(Ordering::Relaxed),
                 parent_key: self.parent_key(),
                 kind: TaskKind::from_bits(runtime_kind & KIND_MASK),
                 daemon: runtime_kind & DAEMON != 0,
                 scope: self.scope(),
-                created: StackId::from_u32(unmodelled(&self.created)),
-                name: self.name.load(Ordering::Relaxed),
+                created: StackId::from_u32(unmodelled(&self.hot.created)),
+                name: self.cold.name.load(Ordering::Relaxed),
                 location: match cfg!(taskleak_loom) {
                     true => 0,
-                    false => self.location.load(Ordering::Relaxed),
+                    false => self.cold.location.load(Ordering::Relaxed),
                 },
-                future_bytes: unmodelled(&self.future_bytes),
+                future_bytes: unmodelled(&self.cold.future_bytes),
             },
-            spawned: unmodelled(&self.spawned),
+            spawned: unmodelled(&self.hot.spawned),
             since: state.since(),
             running: state.is_running(),
             notified: state.is_notified(),
             wakers,
             polls,
-            busy_ticks: unmodelled(&self.busy_ticks),
+            busy_ticks: unmodelled(&self.hot.busy_ticks),
             runtime: runtime_kind >> RUNTIME_SHIFT,
             watched: runtime_kind & WATCHED != 0,
             doubtful: runtime_kind & DOUBTFUL != 0,
@@ -597,9 +679,9 @@ impl Record {
     }
 
     /// What is noted of the present wait (rule 7).
-    fn lost(&self, since: Tick) -> Option<Lost> {
+    fn lost(self, since: Tick) -> Option<Lost> {
         let key = self.last_key()?;
-        let packed = self.lost.load(Ordering::Relaxed);
+        let packed = self.cold.lost.load(Ordering::Relaxed);
         let (at, by) = ((packed >> 32) as Tick, packed as u32);
         let is_of_this_wait = by & LOST_GENERATION_MASK == lost_generation(key)
             && by >> 12 != UNSEEN
@@ -610,36 +692,41 @@ impl Record {
         })
     }
 
-    fn waits(&self) -> Waits {
-        let packed = self.waits.iter().map(|slot| slot.load(Ordering::Relaxed));
+    #[inline(always)]
+    fn waits(self) -> Waits {
+        let packed = self
+            .cold
+            .waits
+            .iter()
+            .map(|slot| slot.load(Ordering::Relaxed));
         packed.collect()
     }
 
-    fn clear_waits(&self) {
-        for slot in &self.waits {
+    fn clear_waits(self) {
+        for slot in &self.cold.waits {
             slot.store(0, Ordering::Relaxed);
         }
     }
 
     /// Both words, in the order of rule 3; of one moment if `wake` is the same after.
-    fn state(&self) -> State {
-        let wake = WakeWord(self.wake.load(Ordering::Acquire));
-        let poll = PollWord(self.poll.load(Ordering::Acquire));
+    fn state(self) -> State {
+        let wake = WakeWord(self.hot.wake.load(Ordering::Acquire));
+        let poll = PollWord(self.hot.poll.load(Ordering::Acquire));
         State { wake, poll }
     }
 
     /// The same for the thread that polls the task: nobody gives the record to another meanwhile.
-    fn state_of(&self, key: Key) -> Option<State> {
+    fn state_of(self, key: Key) -> Option<State> {
         let state = self.state();
         state.wake.is_of(key).then_some(state)
     }
 
     /// Swaps the word of wakes for `next` of the state while the record is the task's; `None`
     /// leaves it. Returns the state before.
-    fn update(&self, key: Key, next: impl Fn(State) -> Option<WakeWord>) -> Option<State> {
-        let mut wake = self.wake.load(Ordering::Acquire);
+    fn update(self, key: Key, next: impl Fn(State) -> Option<WakeWord>) -> Option<State> {
+        let mut wake = self.hot.wake.load(Ordering::Acquire);
         loop {
-            let poll = PollWord(self.poll.load(Ordering::Relaxed));
+            let poll = PollWord(self.hot.poll.load(Ordering::Relaxed));
             let wake_word = WakeWord(wake);
             if !wake_word.is_of(key) || !self.is(key) {
                 return None;
@@ -651,10 +738,12 @@ impl Record {
             let Some(new) = next(state) else {
                 return Some(state);
             };
-            match self
-                .wake
-                .compare_exchange_weak(wake, new.0, Ordering::AcqRel, Ordering::Acquire)
-            {
+            match self.hot.wake.compare_exchange_weak(
+                wake,
+                new.0,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
                 Ok(_) => return Some(state),
                 Err(now) => wake = now,
             }
@@ -691,13 +780,16 @@ fn lost_generation(key: Key) -> u32 {
 mod tests {
     use super::*;
 
-    fn parked(polls: &[&[u32]]) -> Record {
-        let record = Record::vacant();
+    fn parked(polls: &[&[u32]]) -> Record<'static> {
+        let record = Record {
+            hot: Box::leak(Box::new(Hot::vacant())),
+            cold: Box::leak(Box::new(Cold::vacant())),
+        };
         record.start(key(), &birth(), 0);
         for stacks in polls {
             record.enter(key(), 1);
             for stack in *stacks {
-                clone_at(&record, *stack);
+                clone_at(record, *stack);
             }
             let _ = record.exit(key(), 2);
         }
@@ -723,14 +815,14 @@ mod tests {
         }
     }
 
-    fn clone_at(record: &Record, stack: u32) {
+    fn clone_at(record: Record<'_>, stack: u32) {
         match record.clone_waker_in_poll(key()) {
             Cloned::After(alive) => record.note_wait(alive, StackId::from_u32(stack)),
             Cloned::Gone => panic!("the task has not ended"),
         }
     }
 
-    fn waits(record: &Record) -> Vec<(u32, u8)> {
+    fn waits(record: Record<'_>) -> Vec<(u32, u8)> {
         let copied = record.read().unwrap();
         let id = |wait: &Wait| wait.stack.map_or(0, StackId::get);
         let waits = copied.waits.iter();
@@ -740,42 +832,42 @@ mod tests {
     #[test]
     fn the_stacks_of_live_wakers_are_read() {
         let record = parked(&[&[1, 0]]);
-        assert_eq!(waits(&record), [(0, 1), (1, 1)], "0 was not captured");
+        assert_eq!(waits(record), [(0, 1), (1, 1)], "0 was not captured");
         assert_eq!(record.drop_waker(key()), Dropped::Counted);
-        assert_eq!(waits(&record), [(1, 1)]);
+        assert_eq!(waits(record), [(1, 1)]);
         assert_eq!(record.read().unwrap().lost, None);
         assert_eq!(record.wake(key(), 3), Dropped::Counted);
-        assert_eq!(waits(&record), []);
+        assert_eq!(waits(record), []);
         record.enter(key(), 3);
-        clone_at(&record, 9);
+        clone_at(record, 9);
         let _ = record.exit(key(), 4);
-        assert_eq!(waits(&record), [(9, 1)]);
+        assert_eq!(waits(record), [(9, 1)]);
     }
 
     #[test]
     fn states_follow_polls_and_wakes() {
         let record = parked(&[]);
-        let state = |record: &Record| {
+        let state = |record: Record<'_>| {
             let copied = record.read().unwrap();
             (copied.running, copied.notified, copied.since)
         };
-        assert_eq!(state(&record), (false, true, 0), "runnable once spawned");
+        assert_eq!(state(record), (false, true, 0), "runnable once spawned");
         record.enter(key(), 5);
-        assert_eq!(state(&record), (true, false, 5));
+        assert_eq!(state(record), (true, false, 5));
         record.wake_by_ref(key(), 6);
-        assert_eq!(state(&record), (true, true, 5), "woken while it runs");
+        assert_eq!(state(record), (true, true, 5), "woken while it runs");
         let _ = record.exit(key(), 7);
-        assert_eq!(state(&record), (false, true, 7));
+        assert_eq!(state(record), (false, true, 7));
         record.enter(key(), 8);
         let _ = record.exit(key(), 9);
         assert_eq!(
-            state(&record),
+            state(record),
             (false, false, 9),
             "waiting since it returned"
         );
         record.wake_by_ref(key(), 10);
         record.wake_by_ref(key(), 11);
-        assert_eq!(state(&record), (false, true, 10), "woken at the first wake");
+        assert_eq!(state(record), (false, true, 10), "woken at the first wake");
         assert_eq!(record.read().unwrap().busy_ticks, 2 + 1);
         record.enter(key(), 7);
         let _ = record.exit(key(), 5);

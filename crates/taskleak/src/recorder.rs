@@ -350,9 +350,9 @@ impl Recorder {
             spawned += record
                 .last_key()
                 .map_or(0, |key| u64::from(key.generation()) + 1);
-            if let Some(task) = self.task(record, now) {
-                each(&task);
-            }
+            read(record, scopes::facts, |copied, facts| {
+                each(&raw(copied, facts.flatten(), now));
+            });
         }
         spawned
     }
@@ -375,12 +375,12 @@ impl Recorder {
                 continue;
             }
             let look = |scope| (is_within(scope), scopes::facts(scope));
-            if let Some((copied, found)) = read(record, look) {
+            read(record, look, |copied, found| {
                 let (is_within, facts) = found.unwrap_or_default();
                 if is_within || runs_there(copied.runtime) {
-                    each(&raw(&copied, facts, now));
+                    each(&raw(copied, facts, now));
                 }
-            }
+            });
         }
     }
 
@@ -400,31 +400,33 @@ impl Recorder {
     }
 
     /// Every record that was ever used, by slot, in pieces.
-    pub(crate) fn chunks(&self) -> impl Iterator<Item = &[Record]> {
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = impl ExactSizeIterator<Item = Record<'_>>> {
         self.table.chunks()
     }
 
     /// The record of a slot, whoever has it.
-    pub(crate) fn record(&self, slot: u32) -> Option<&Record> {
+    pub(crate) fn record(&self, slot: u32) -> Option<Record<'_>> {
         self.table.record(slot)
     }
 
     /// A copy of the task that has this record now.
-    pub(crate) fn task(&self, record: &Record, now: Tick) -> Option<RawTask> {
-        let (copied, facts) = read(record, scopes::facts)?;
-        Some(raw(&copied, facts.flatten(), now))
+    pub(crate) fn task(&self, record: Record<'_>, now: Tick) -> Option<RawTask> {
+        read(record, scopes::facts, |copied, facts| {
+            raw(copied, facts.flatten(), now)
+        })
     }
 
     /// The task that has this record now, and who spawned it: itself, or above it as far as
     /// tasks are held up.
     pub(crate) fn task_with_origin(
         &self,
-        record: &Record,
+        record: Record<'_>,
         is_held_up: impl Fn(u32) -> bool,
     ) -> Option<(RawTask, Origin)> {
-        let (copied, facts) = read(record, scopes::facts)?;
-        let task = raw(&copied, facts.flatten(), self.clock.now());
-        Some((task, self.origin(copied, is_held_up)))
+        read(record, scopes::facts, |copied, facts| {
+            let task = raw(copied, facts.flatten(), self.clock.now());
+            (task, self.origin(copied.clone(), is_held_up))
+        })
     }
 
     fn origin(&self, mut child: Copied, is_held_up: impl Fn(u32) -> bool) -> Origin {
@@ -465,7 +467,7 @@ impl Recorder {
     }
 
     /// A task registers a waker within its poll: where it is about to wait.
-    fn parks(&self, record: &Record, poll: &Poll) {
+    fn parks(&self, record: Record<'_>, poll: &Poll) {
         let Cloned::After(alive) = record.clone_waker_in_poll(poll.key) else {
             return;
         };
@@ -485,7 +487,7 @@ impl Recorder {
         record.note_wait(alive, stack.ok());
     }
 
-    fn waker_gone(&self, record: &Record, key: Key, dropped: Dropped) {
+    fn waker_gone(&self, record: Record<'_>, key: Key, dropped: Dropped) {
         match dropped {
             Dropped::Counted | Dropped::Gone => {}
             Dropped::Unseen => {
@@ -498,7 +500,7 @@ impl Recorder {
 
     /// Who dropped the last waker is told by its own stack, up to the poll that it is in.
     #[cold]
-    fn task_lost(&self, record: &Record, key: Key) {
+    fn task_lost(&self, record: Record<'_>, key: Key) {
         let bound = polls::innermost(self.id).map_or(Bound::THREAD, |poll| poll.bound);
         let stack = taskleak_stack::capture(bound, &mut || true);
         let lost = Lost {
@@ -523,7 +525,7 @@ impl Recorder {
 /// runtime of its last `block_on`, until that ends, or to the one whose worker it is. Only a
 /// blocking thread goes back to its own after a `block_on`, so what it runs is always asked for.
 #[inline(never)]
-fn note_runtime(record: &Record, kind: TaskKind) {
+fn note_runtime(record: Record<'_>, kind: TaskKind) {
     let known = record.runtime();
     let runtime = match kind {
         TaskKind::BlockOn if known != 0 => Some(known),
@@ -538,17 +540,19 @@ fn note_runtime(record: &Record, kind: TaskKind) {
     }
 }
 
-/// A copy of a record with what `look` finds of its scope, both of one moment.
-fn read<T>(record: &Record, look: impl Fn(ScopeId) -> T) -> Option<(Copied, Option<T>)> {
+/// Gives a copy of a record away with what `look` finds of its scope, both of one moment.
+#[inline(always)]
+fn read<T, R>(
+    record: Record<'_>,
+    look: impl Fn(ScopeId) -> T,
+    take: impl FnOnce(&Copied, Option<T>) -> R,
+) -> Option<R> {
     loop {
         let copied = record.read()?;
-        let Some(scope) = copied.birth.scope else {
-            return Some((copied, None));
-        };
-        let found = look(scope);
+        let found = copied.birth.scope.map(&look);
         // Else the scope may have changed hands.
-        if record.is_still_in_scope(&copied) {
-            return Some((copied, Some(found)));
+        if found.is_none() || record.is_still_in_scope(&copied) {
+            return Some(take(&copied, found));
         }
     }
 }
@@ -557,6 +561,7 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
+#[inline(always)]
 fn raw(copied: &Copied, scope: Option<Facts>, now: Tick) -> RawTask {
     let birth = copied.birth;
     let kind = match birth.kind {

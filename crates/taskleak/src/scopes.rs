@@ -144,7 +144,7 @@ fn now_ms() -> u64 {
 }
 
 struct Scopes {
-    slots: Slots<Slot, CHUNK, MAX_CHUNKS>,
+    slots: Slots<Box<[Slot]>, CHUNK, MAX_CHUNKS>,
     free: FreeList,
 }
 
@@ -196,12 +196,10 @@ impl Scopes {
     }
 
     fn open(&self, name: u32, parent: Option<ScopeId>, opener: Opener) -> Option<ScopeId> {
-        let link = |slot| self.slots.get(slot).map(|slot| &slot.link);
-        let number = self
-            .free
-            .pop(link)
-            .or_else(|| self.slots.take(Slot::vacant))?;
-        let slot = self.slots.get(number)?;
+        let link = |number| self.numbered(number).map(|slot| &slot.link);
+        let vacant = || (0..CHUNK).map(|_| Slot::vacant()).collect();
+        let number = self.free.pop(link).or_else(|| self.slots.take(vacant))?;
+        let slot = self.numbered(number)?;
         if let Some(parent) = parent {
             self.hold(parent);
         }
@@ -301,7 +299,12 @@ impl Scopes {
     }
 
     fn slot(&self, scope: ScopeId) -> Option<&Slot> {
-        self.slots.get(scope.get() - 1)
+        self.numbered(scope.get() - 1)
+    }
+
+    fn numbered(&self, number: u32) -> Option<&Slot> {
+        let (chunk, at) = self.slots.get(number)?;
+        chunk.get(at)
     }
 }
 

@@ -95,47 +95,35 @@ impl Sweep {
             source,
             rules,
             now: recorder.clock.publish(),
-            left: self.most_placed,
+            worth: self.worth,
+            resume: self.resume,
+            may_place: self.most_placed,
+            left: 0,
+            left_at: None,
         };
-        let worth = self.worth;
-        let mut left_at = None;
         let mut first = 0;
-        self.left = 0;
         for records in recorder.chunks() {
-            if self.slots.len() < first + records.len() {
-                self.slots.resize(first + records.len(), Slot::EMPTY);
+            let end = first + records.len();
+            if self.slots.len() < end {
+                self.slots.resize(end, Slot::EMPTY);
             }
-            let slots = &mut self.slots[first..][..records.len()];
-            for (at, (record, slot)) in records.iter().zip(slots).enumerate() {
-                let glance = record.glance();
-                if let Some(left) = slot.left_by(glance) {
-                    placing.census.leave(left, !slot.glance.same_task(glance));
-                }
-                if !glance.waits() {
-                    *slot = Slot::EMPTY;
-                    continue;
-                }
-                let has_ended = record.scope().is_some_and(scopes::has_ended);
-                slot.look_at(glance, has_ended);
-                let number = first + at;
-                let waited_ms = ms_between(glance.since(), placing.now);
-                if slot.cell.is_none() && worth.placing(waited_ms, record, glance) {
-                    if number < self.resume || placing.left == 0 {
-                        self.left += 1;
-                        left_at = left_at.or((placing.left == 0).then_some(number));
-                        continue;
-                    }
-                    slot.cell = placing.place(record, glance);
+            let slots = &mut self.slots[first..end];
+            for (at, (record, slot)) in records.zip(slots).enumerate() {
+                let seen = Seen::of(record);
+                if !slot.is_settled(&seen) {
+                    placing.look_at(first + at, record, &seen, slot);
                 }
                 if let Some(cell) = slot.cell {
+                    let waited_ms = ms_between(seen.glance.since(), placing.now);
                     let age_ms = ms_between(record.spawned(), placing.now);
-                    let number = number as u32;
+                    let number = (first + at) as u32;
                     slot.counted = placing.census.count(cell, number, waited_ms, age_ms);
                 }
             }
-            first += records.len();
+            first = end;
         }
-        self.resume = left_at.unwrap_or(0);
+        self.left = placing.left;
+        self.resume = placing.left_at.unwrap_or(0);
     }
 
     /// Copies the tasks that counted, of the cells that are asked for.
@@ -164,8 +152,25 @@ impl Sweep {
     }
 }
 
+/// What a sweep reads of a task each time.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    glance: Glance,
+    /// Its scope has ended; of use if the task waits.
+    outlived: bool,
+}
+
+impl Seen {
+    fn of(record: Record<'_>) -> Seen {
+        Seen {
+            glance: record.glance(),
+            outlived: record.scope().is_some_and(scopes::has_ended),
+        }
+    }
+}
+
 impl Worth {
-    fn placing(self, waited_ms: u64, record: &Record, glance: Glance) -> bool {
+    fn placing(self, waited_ms: u64, record: Record<'_>, glance: Glance) -> bool {
         let may_loop = || ms_between(record.spawned(), glance.since()) >= self.old_ms;
         // Not within the tick in which it parked: the next wait would look the same.
         waited_ms > 0 && (waited_ms >= self.waited_ms || may_loop())
@@ -184,11 +189,22 @@ impl Slot {
         }
     }
 
+    /// The task has its place, and nothing has changed: by far the most are so.
+    fn is_settled(&self, seen: &Seen) -> bool {
+        self.cell.is_some() && self.holds_for(seen)
+    }
+
+    fn holds_for(&self, seen: &Seen) -> bool {
+        let is_same = self.glance == seen.glance && self.outlived == seen.outlived;
+        is_same && !self.once_more
+    }
+
     /// Forgets what was known of another wait, and of a time when the task's scope still ran.
-    fn look_at(&mut self, glance: Glance, outlived: bool) {
-        if self.glance == glance && self.outlived == outlived && !self.once_more {
+    fn look_at(&mut self, seen: &Seen) {
+        if self.holds_for(seen) {
             return;
         }
+        let Seen { glance, outlived } = *seen;
         *self = Slot {
             glance,
             outlived,
@@ -206,14 +222,46 @@ struct Placing<'a, 's> {
     source: &'a mut OneByOne<'s>,
     rules: &'a Rules,
     now: Tick,
+    worth: Worth,
+    /// See [`Sweep::resume`].
+    resume: usize,
     /// So many more.
-    left: usize,
+    may_place: usize,
+    /// Tasks that are left for a later sweep.
+    left: u64,
+    /// The first of them that found no more may be placed.
+    left_at: Option<usize>,
 }
 
 impl Placing<'_, '_> {
+    /// Brings up to date what is known of a task, and places it if that is worth it.
+    #[inline(never)]
+    fn look_at(&mut self, number: usize, record: Record<'_>, seen: &Seen, slot: &mut Slot) {
+        let glance = seen.glance;
+        if let Some(left) = slot.left_by(glance) {
+            self.census.leave(left, !slot.glance.same_task(glance));
+        }
+        if !glance.waits() {
+            *slot = Slot::EMPTY;
+            return;
+        }
+        slot.look_at(seen);
+        let waited_ms = ms_between(glance.since(), self.now);
+        if slot.cell.is_some() || !self.worth.placing(waited_ms, record, glance) {
+            return;
+        }
+        let may_place = self.may_place > 0;
+        if number < self.resume || !may_place {
+            self.left += 1;
+            self.left_at = self.left_at.or((!may_place).then_some(number));
+            return;
+        }
+        slot.cell = self.place(record, glance);
+    }
+
     /// `None` if the task has moved on, or there is no room.
-    fn place(&mut self, record: &Record, glance: Glance) -> Option<CellId> {
-        self.left -= 1;
+    fn place(&mut self, record: Record<'_>, glance: Glance) -> Option<CellId> {
+        self.may_place -= 1;
         let task = self.recorder.task(record, self.now)?;
         // Else the copy may be of the next wait, or the next task.
         let is_it = record.glance() == glance;

@@ -3,7 +3,8 @@
 //!
 //! Rules:
 //! 1. Nothing here takes a lock. Chunks of records are allocated as the number of tasks grows and
-//!    kept for the next tasks; a slot in use never moves.
+//!    kept for the next tasks; a slot in use never moves. In a chunk the first halves of all
+//!    records lie together, and so do the second ones: a sweep streams through the first.
 //! 2. A free slot is on exactly one free list. There are several so that threads do not meet;
 //!    who finds its own empty takes from the others before it takes a fresh slot, so the table
 //!    is never larger than the most tasks that were alive at once.
@@ -11,7 +12,7 @@
 
 use crate::free_list::FreeList;
 use crate::key::{Key, MAX_GENERATION};
-use crate::record::{Birth, Copied, Ended, Record, Tick};
+use crate::record::{Birth, Cold, Copied, Ended, Hot, Record, Tick};
 #[cfg(test)]
 use crate::scopes::ScopeId;
 use crate::slots::Slots;
@@ -40,8 +41,42 @@ pub(crate) enum Fate {
 }
 
 pub(crate) struct Table {
-    slots: Slots<Record, CHUNK, MAX_CHUNKS>,
+    slots: Slots<Chunk, CHUNK, MAX_CHUNKS>,
     free: [FreeList; FREE_LISTS],
+}
+
+struct Chunk {
+    hot: Box<[Hot; CHUNK]>,
+    cold: Box<[Cold; CHUNK]>,
+}
+
+impl Chunk {
+    fn vacant() -> Chunk {
+        Chunk {
+            hot: boxed(Hot::vacant),
+            cold: boxed(Cold::vacant),
+        }
+    }
+
+    fn record(&self, at: usize) -> Record<'_> {
+        Record {
+            hot: &self.hot[at],
+            cold: &self.cold[at],
+        }
+    }
+
+    /// The first so many.
+    fn records(&self, used: usize) -> impl ExactSizeIterator<Item = Record<'_>> {
+        let halves = self.hot[..used].iter().zip(&self.cold[..used]);
+        halves.map(|(hot, cold)| Record { hot, cold })
+    }
+}
+
+/// Never on the stack, which may be a small one.
+fn boxed<T>(vacant: impl Fn() -> T) -> Box<[T; CHUNK]> {
+    let all: Box<[T]> = (0..CHUNK).map(|_| vacant()).collect();
+    all.try_into()
+        .unwrap_or_else(|_| unreachable!("so many were made"))
 }
 
 impl Table {
@@ -56,7 +91,7 @@ impl Table {
     pub(crate) fn start(&self, hint: usize, birth: &Birth, now: Tick) -> Option<Key> {
         let slot = self
             .reuse(hint)
-            .or_else(|| self.slots.take(Record::vacant))?;
+            .or_else(|| self.slots.take(Chunk::vacant))?;
         let record = self.record(slot)?;
         let key = match record.last_key() {
             Some(last) => Key::new(slot, last.generation() + 1),
@@ -77,7 +112,7 @@ impl Table {
     }
 
     /// The record of this key, if the key's task still has it.
-    pub(crate) fn get(&self, key: Key) -> Option<&Record> {
+    pub(crate) fn get(&self, key: Key) -> Option<Record<'_>> {
         self.record(key.slot()).filter(|record| record.is(key))
     }
 
@@ -94,18 +129,20 @@ impl Table {
     }
 
     /// The record of a slot, whoever has it.
-    pub(crate) fn record(&self, slot: u32) -> Option<&Record> {
-        self.slots.get(slot)
+    pub(crate) fn record(&self, slot: u32) -> Option<Record<'_>> {
+        let (chunk, at) = self.slots.get(slot)?;
+        Some(chunk.record(at))
     }
 
     /// Every record that was ever used, task or no task, by slot.
-    pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
+    pub(crate) fn records(&self) -> impl Iterator<Item = Record<'_>> {
         self.chunks().flatten()
     }
 
     /// The same in pieces.
-    pub(crate) fn chunks(&self) -> impl Iterator<Item = &[Record]> {
-        self.slots.chunks()
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = impl ExactSizeIterator<Item = Record<'_>>> {
+        let chunks = self.slots.chunks();
+        chunks.map(|(chunk, used)| chunk.records(used))
     }
 
     fn reuse(&self, hint: usize) -> Option<u32> {

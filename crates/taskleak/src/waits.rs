@@ -74,6 +74,7 @@ impl Waits {
     }
 
     /// As many as `alive` are left, as of the poll numbered `poll`.
+    #[inline]
     pub(crate) fn settle(&mut self, poll: u64, alive: u32) {
         let gone = self.alive().saturating_sub(alive);
         self.lose(gone, low_bits(poll));
@@ -168,9 +169,15 @@ impl Wait {
 
 /// From what [`Wait::pack`] made; ends at the first 0.
 impl FromIterator<u32> for Waits {
+    #[inline(always)]
     fn from_iter<I: IntoIterator<Item = u32>>(packed: I) -> Waits {
         let packed = packed.into_iter().take_while(|packed| *packed != 0);
-        Waits(packed.take(WAITS).map(Wait::unpack).collect())
+        let mut waits = Waits::default();
+        // `collect` would make them elsewhere, and copy all the room that there is.
+        for packed in packed.take(WAITS) {
+            waits.0.push(Wait::unpack(packed));
+        }
+        waits
     }
 }
 
