@@ -20,6 +20,9 @@ pub(crate) enum Error {
     #[error("cannot write the trace: {0}")]
     Trace(io::Error),
     #[cfg(taskleak_dial9)]
+    #[error("cannot run more: the trace has ended")]
+    TraceOver,
+    #[cfg(taskleak_dial9)]
     #[error("the trace has but {bytes} bytes")]
     NoTrace { bytes: u64 },
     #[error("cannot start the server: {0}")]

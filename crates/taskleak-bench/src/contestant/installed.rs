@@ -24,8 +24,9 @@ pub(crate) struct Installed {
     /// Where console-subscriber serves what it knows.
     #[cfg(feature = "peers")]
     pub(super) console: Option<SocketAddr>,
+    /// Until what it recorded is looked at: only its end writes what its threads hold back.
     #[cfg(taskleak_dial9)]
-    recorder: dial9::Recorder,
+    pub(super) recorder: std::sync::Mutex<Option<dial9::Recorder>>,
 }
 
 impl Installed {
@@ -54,7 +55,7 @@ impl Installed {
                 _ => None,
             },
             #[cfg(taskleak_dial9)]
-            recorder: recorder()?,
+            recorder: std::sync::Mutex::new(Some(recorder()?)),
         })
     }
 
@@ -68,7 +69,8 @@ impl Installed {
                 .task_tracking_enabled(true)
                 .task_dump_config(TaskDumpConfig::default())
                 .build();
-            let recorder = self.recorder.handle();
+            let recorder = self.recorder.lock().map_err(|_| Error::TraceOver)?;
+            let recorder = recorder.as_ref().ok_or(Error::TraceOver)?.handle();
             recorder.attach_tokio_runtime(case.runtime(), options)
         };
         #[cfg(not(taskleak_dial9))]
