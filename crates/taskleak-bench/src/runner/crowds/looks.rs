@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::delays::{self, Delays, longest};
+use super::delays::{self, Delays};
 use super::{Column, gathered};
 use crate::protocol::{Look, Looked, Request, Window};
 use crate::runner::Size;
@@ -69,11 +69,10 @@ pub(crate) fn measure(look: Look, size: &Size, progress: &Progress) -> Result<Se
             &delays(windows),
             preferred.as_ref(),
         ));
-        let spinning: Vec<Duration> = of(|window| window.delays.beside_spinning).collect();
         figures.push(column.times(
             "-delay-busy-thread",
             Unit::Ns,
-            [longest(&spinning)],
+            of(|window| window.delays.beside_spinning),
             "… beside a thread that spins instead, for as long",
         ));
         figures.extend(sizes(&column, look, windows));
