@@ -15,6 +15,8 @@ use super::cases::Course;
 use super::installed::Installed;
 use crate::case::Case;
 use crate::error::Error;
+#[cfg(feature = "peers")]
+use crate::variant::Variant;
 
 /// Until the tasks wait.
 const GIVE_UP: Duration = Duration::from_secs(10);
@@ -64,7 +66,8 @@ impl Installed {
         if let Some(seen) = self.tasks_that_a_peer_sees() {
             let there: u64 = case.at_rest().iter().map(|resting| resting.count).sum();
             // To async-backtrace, an async fn that the root future calls is one too.
-            if seen != there && seen != there + 1 {
+            let root = u64::from(self.variant == Variant::AsyncBacktrace);
+            if seen != there && seen != there + root {
                 return Err(Error::NotSeen { seen, there });
             }
         }
@@ -87,8 +90,6 @@ impl Installed {
 
     #[cfg(feature = "peers")]
     fn tasks_that_a_peer_sees(&self) -> Option<u64> {
-        use crate::variant::Variant;
-
         let seen = match self.variant {
             Variant::AwaitTree => await_tree::Registry::current().collect_anonymous().len(),
             Variant::AsyncBacktrace => async_backtrace::tasks().count(),
@@ -155,7 +156,7 @@ mod taskleaks {
     use taskleak::taskleak_profile::snapshot::{Frame, Group, Kind};
 
     use crate::case::Case;
-    use crate::contestant::cases::Resting;
+    use crate::contestant::cases::{DEPTH, Resting};
     use crate::error::Error;
 
     /// Where the programs are.
@@ -174,6 +175,12 @@ mod taskleaks {
         there.sort_unstable();
         if seen != there {
             let (seen, there) = (seen.join("; "), there.join("; "));
+            return Err(Error::WrongGroups { seen, there });
+        }
+        let levels = snapshot.groups.iter().map(levels).max().unwrap_or(0);
+        if case == Case::SpawnDeep && levels != DEPTH {
+            let [seen, there] =
+                [levels, DEPTH].map(|levels| format!("a spawn {levels} levels deep"));
             return Err(Error::WrongGroups { seen, there });
         }
         if snapshot.totals.spawned != spawned {
@@ -206,6 +213,15 @@ mod taskleaks {
 
     fn line(count: u64, at: &str, waits: &[taskleak::Wait], created_by: &str) -> String {
         format!("{count} in {at} ({waits:?}), created by {created_by}")
+    }
+
+    /// How deep in async fns a task was spawned.
+    fn levels(group: &Group) -> usize {
+        let functions = group.created_by.iter().map(|frame| frame.function.as_str());
+        let functions = functions.filter_map(|function| function.strip_prefix(CASES));
+        functions
+            .filter(|function| *function == "spawn::level")
+            .count()
     }
 
     /// The innermost function of a program.

@@ -64,16 +64,14 @@ impl Build {
     fn features(self) -> &'static str {
         match self {
             Build::Plain | Build::Dial9 => "contestant",
-            Build::Framehop | Build::Large => "taskleak,peers",
-            Build::FramePointers => "taskleak",
+            Build::Framehop | Build::FramePointers | Build::Large => "taskleak,peers",
         }
     }
 
     /// For `RUSTFLAGS`, which replace those of `.cargo/config.toml`.
     fn flags(self) -> &'static str {
         match self {
-            Build::Plain => "",
-            Build::Framehop => "--cfg tokio_unstable",
+            Build::Plain | Build::Framehop => "--cfg tokio_unstable",
             Build::FramePointers => "--cfg tokio_unstable -C force-frame-pointers=yes",
             Build::Dial9 => "--cfg tokio_unstable --cfg taskleak_dial9",
             Build::Large => "--cfg tokio_unstable -C link-dead-code",

@@ -94,7 +94,7 @@ fn rows<'a>(figures: &[&'a Figure]) -> Vec<Row<'a>> {
 fn is_drawn(variant: Variant) -> bool {
     !matches!(
         variant,
-        Variant::Base | Variant::BaseFp | Variant::NoTracing
+        Variant::Base | Variant::BaseFp | Variant::NoTracing | Variant::Reads
     )
 }
 

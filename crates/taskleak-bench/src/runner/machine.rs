@@ -14,8 +14,13 @@ pub(crate) fn heading() -> String {
         machine(),
         env!("TASKLEAK_BENCH_VERSIONS").to_owned(),
         format!(
-            "commit {} · cargo run --release -p taskleak-bench{separator}{arguments}",
-            commit()
+            "commit {} · cargo run{} -p taskleak-bench{separator}{arguments}",
+            commit(),
+            if cfg!(debug_assertions) {
+                ""
+            } else {
+                " --release"
+            },
         ),
     ]
     .join("  \n")

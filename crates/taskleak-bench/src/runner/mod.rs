@@ -34,6 +34,8 @@ use self::error::Error;
 use self::figures::{Figure, Section};
 use self::progress::Progress;
 use self::race::{Batch, Effort};
+use self::report::Failure;
+use self::targets::Target;
 
 #[derive(Parser)]
 #[command(about = "Measures what taskleak costs, beside the same programs without it")]
@@ -102,6 +104,16 @@ impl Part {
             Part::Listing => "listing",
             Part::Sweep => "sweep",
             Part::FirstAnswer => "first-answer",
+        }
+    }
+
+    /// Whether a figure's case is of this part.
+    fn measures(self, case: &str) -> bool {
+        match self {
+            Part::Time(own) => case == own.name(),
+            _ => case
+                .strip_prefix(self.name())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('-')),
         }
     }
 
@@ -243,6 +255,9 @@ fn measure(args: &Args) -> Result<Vec<String>, Error> {
     let builds: Vec<Build> = parts.iter().flat_map(|part| part.builds()).collect();
     builds::make(&builds)?;
     println!("{}\n", machine::heading());
+    if builds.contains(&Build::Large) {
+        first_answer::check_large()?;
+    }
     let sections = sections(&parts, &size)?;
     println!("{}", report::text(&sections));
     let figures = || sections.iter().flat_map(|section| &section.figures);
@@ -258,11 +273,24 @@ fn measure(args: &Args) -> Result<Vec<String>, Error> {
     if let Some(path) = &args.svg {
         chart::draw(path, &sections)?;
     }
-    Ok(if args.check {
-        report::failures(figures())
-    } else {
-        Vec::new()
-    })
+    if !args.check {
+        return Ok(Vec::new());
+    }
+    if !figures().any(|figure| Target::of(figure).is_some()) {
+        return Ok(vec!["nothing of what was measured has a target".to_owned()]);
+    }
+    let failed: Vec<Failure> = report::failures(figures());
+    let again = |part: &Part| failed.iter().any(|failure| part.measures(&failure.case));
+    let again: Vec<Part> = parts.into_iter().filter(again).collect();
+    if again.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Once more: the machine may have been busy with something else. What fails again is slow.
+    let sections = self::sections(&again, &size)?;
+    let once_more = report::failures(sections.iter().flat_map(|section| &section.figures));
+    let before = |failure: &Failure| failed.iter().any(|before| before.is_of_same(failure));
+    let both = once_more.into_iter().filter(before);
+    Ok(both.map(|failure| failure.why).collect())
 }
 
 fn sections(parts: &[Part], size: &Size) -> Result<Vec<Section>, Error> {

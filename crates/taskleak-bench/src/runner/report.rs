@@ -133,15 +133,38 @@ fn targets<'a>(figures: impl Iterator<Item = &'a Figure>) -> Option<String> {
     (table.row_count() > 0).then(|| table.to_string())
 }
 
-/// A line for each figure that is worse than twice its target.
-pub(crate) fn failures<'a>(figures: impl Iterator<Item = &'a Figure>) -> Vec<String> {
+/// A figure that is worse than twice its target.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) case: String,
+    variant: Variant,
+    unit: Unit,
+    /// In a line.
+    pub(crate) why: String,
+}
+
+impl Failure {
+    /// Whether another is of the same figure.
+    pub(crate) fn is_of_same(&self, other: &Failure) -> bool {
+        self.case == other.case && self.variant == other.variant && self.unit == other.unit
+    }
+}
+
+/// All of them.
+pub(crate) fn failures<'a>(figures: impl Iterator<Item = &'a Figure>) -> Vec<Failure> {
     let failure = |figure: &'a Figure| {
         let target = Target::of(figure).filter(|target| target.is_failed(figure))?;
         let [most, measured] = against(target, figure);
         let (case, variant, of) = (&figure.case, figure.variant.name(), of(figure.unit));
-        Some(format!(
+        let why = format!(
             "{case} under {variant}: {of} of {measured}, more than twice its target of {most}"
-        ))
+        );
+        Some(Failure {
+            case: case.clone(),
+            variant: figure.variant,
+            unit: figure.unit,
+            why,
+        })
     };
     figures.filter_map(failure).collect()
 }
@@ -253,8 +276,12 @@ mod tests {
             figure(Variant::Subscriber, 200.0),
             figure(Variant::Subscriber, 300.0),
         ];
+        let why: Vec<String> = failures(figures.iter())
+            .into_iter()
+            .map(|failure| failure.why)
+            .collect();
         assert_eq!(
-            failures(figures.iter()),
+            why,
             ["spawn under subscriber: time of 3.00, more than twice its target of 1.40"]
         );
     }

@@ -114,7 +114,8 @@ fn notes(cases: &[Case], size: &Size) -> Vec<String> {
     let bursts = [false, true].map(|apart| size.effort(Case::Burst, apart).batch);
     if let (true, [Batch::Of(field), Batch::Of(console)]) = (cases.contains(&Case::Burst), bursts) {
         notes.push(format!(
-            "burst: {} tasks, under the console {}, because it keeps 50 kB for each that ended.",
+            "burst: {} tasks at once; {} under those who race apart, because the console keeps 50 kB \
+             for each that ended.",
             units::count(field as usize),
             units::count(console as usize),
         ));

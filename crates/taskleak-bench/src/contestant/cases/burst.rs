@@ -5,7 +5,7 @@ use super::{Course, rest};
 use crate::contestant::instrument::Instrument;
 
 /// The tasks of a wave.
-const WAVE: u32 = 100_000;
+const WAVE: u32 = 1_000_000;
 /// Those of the wave that rests.
 pub(super) const RESTING: u32 = 3;
 

@@ -11,6 +11,8 @@ mod ping_pong;
 mod select;
 mod spawn;
 
+#[cfg(feature = "taskleak")]
+pub(crate) use self::spawn::DEPTH;
 use std::net::SocketAddr;
 
 use tokio::runtime::{Builder, Runtime};

@@ -5,7 +5,8 @@ use std::pin::Pin;
 use super::{Course, rest};
 use crate::contestant::instrument::Instrument;
 
-const DEPTH: usize = 10;
+/// How deep in async fns the deep one spawns.
+pub(crate) const DEPTH: usize = 10;
 
 pub(super) async fn spawn<I: Instrument>(course: Course) {
     for _ in 0..course.operations {

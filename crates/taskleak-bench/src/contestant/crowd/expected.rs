@@ -79,6 +79,15 @@ impl Expected {
                 return Err(Error::Wrong(why));
             }
         }
+        for kind in kinds::ALL {
+            let function = kind.function.as_bytes();
+            let seen = listing.functions.get(function).copied().unwrap_or(0);
+            // Few heads end a buffer, and their first frame is in the next.
+            if !(self.of_each - self.of_each / 10..=self.of_each).contains(&seen) {
+                let why = format!("{seen} tasks in {} of {}", kind.function, self.of_each);
+                return Err(Error::Wrong(why));
+            }
+        }
         Ok(())
     }
 
@@ -171,6 +180,8 @@ pub(crate) struct Listing {
     head: Finder<'static>,
     /// How many tasks are in each state or wait.
     tasks: BTreeMap<Vec<u8>, u64>,
+    /// How many wait in each function, of those whose first frame came with their head.
+    functions: BTreeMap<Vec<u8>, u64>,
     /// The beginning of a line whose end is still to come.
     rest: Vec<u8>,
 }
@@ -183,6 +194,7 @@ impl Listing {
         Listing {
             head: Finder::new(b"\ntask "),
             tasks: BTreeMap::new(),
+            functions: BTreeMap::new(),
             rest: Vec::new(),
         }
     }
@@ -203,6 +215,10 @@ impl Listing {
             let line = &lines[at + 1..];
             let end = memchr::memchr(b'\n', line).unwrap_or(line.len());
             self.line(&line[..end]);
+            let after = line.get(end + 1..).unwrap_or_default();
+            if let Some(end) = memchr::memchr(b'\n', after) {
+                count(&mut self.functions, &after[..end]);
+            }
         }
         first.clear();
         first.extend_from_slice(&bytes[end + 1..]);
@@ -211,11 +227,15 @@ impl Listing {
 
     fn line(&mut self, line: &[u8]) {
         if let Some(state) = state(line) {
-            match self.tasks.get_mut(state) {
-                Some(count) => *count += 1,
-                None => drop(self.tasks.insert(state.to_vec(), 1)),
-            }
+            count(&mut self.tasks, state);
         }
+    }
+}
+
+fn count(counts: &mut BTreeMap<Vec<u8>, u64>, what: &[u8]) {
+    match counts.get_mut(what) {
+        Some(count) => *count += 1,
+        None => drop(counts.insert(what.to_vec(), 1)),
     }
 }
 

@@ -36,7 +36,7 @@ impl Look {
 /// Looks at a crowd of each size.
 pub(crate) fn measure(look: Look, size: &Size, progress: &Progress) -> Result<Section, Error> {
     let mut figures = Vec::new();
-    let mut smallest = None;
+    let mut least = None;
     for &tasks in size.crowds {
         let times = times(look, tasks, size);
         let (mut worker, _) = gathered(Variant::Subscriber, tasks)?;
@@ -46,7 +46,7 @@ pub(crate) fn measure(look: Look, size: &Size, progress: &Progress) -> Result<Se
         let of = |of: fn(&Window) -> Duration| windows.iter().map(of);
         let wall = column.times("", Unit::Ns, of(|window| window.wall), "time");
         // A slow reader takes the time that it sleeps.
-        let each = (look != Look::SlowListing).then(|| column.each(&wall, tasks, &mut smallest));
+        let each = (look != Look::SlowListing).then(|| column.each(&wall, tasks, &mut least));
         figures.push(wall);
         figures.extend(each);
         figures.extend([

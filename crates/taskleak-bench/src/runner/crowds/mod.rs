@@ -56,19 +56,19 @@ impl Column {
         self.figure(part, unit, times.into_iter().map(units::ns), what)
     }
 
-    /// What one of so many tasks costs of `whole`, as a ratio to what it costs in the smallest
-    /// crowd.
-    fn each(&self, whole: &Figure, tasks: usize, smallest: &mut Option<f64>) -> Figure {
+    /// What one of so many tasks costs of `whole`, as a ratio to the least that it costs in a
+    /// smaller crowd: in the smallest what every look costs would be most of it.
+    fn each(&self, whole: &Figure, tasks: usize, least: &mut Option<f64>) -> Figure {
         let each = whole.median / tasks as f64;
-        let ratio = smallest.map(|smallest| each / smallest);
-        smallest.get_or_insert(each);
+        let ratio = least.map(|least| each / least);
+        *least = Some(least.map_or(each, |least| each.min(least)));
         Figure {
             ratio,
             ..self.figure(
                 "-each",
                 whole.unit,
                 [each],
-                "… for each task, as a ratio to the smallest crowd",
+                "… for each task, as a ratio to the least of a smaller crowd",
             )
         }
     }
@@ -103,17 +103,23 @@ mod tests {
 
     #[test]
     fn a_task_is_compared_with_one_of_the_smallest_crowd() {
-        let mut smallest = None;
+        let mut least = None;
         let mut each = |tasks, ns| {
             let column = Column::of("grouped", tasks, Variant::Subscriber);
             let whole = column.figure("", Unit::Ns, [ns], "");
-            let each = column.each(&whole, tasks, &mut smallest);
+            let each = column.each(&whole, tasks, &mut least);
             (each.case, each.median, each.ratio)
         };
         assert_eq!(each(1_000, 2e3), ("grouped-1k-each".to_owned(), 2.0, None));
         assert_eq!(
             each(10_000, 3e4),
             ("grouped-10k-each".to_owned(), 3.0, Some(1.5))
+        );
+        assert_eq!(each(20_000, 2e4).2, Some(0.5));
+        assert_eq!(
+            each(30_000, 6e4).2,
+            Some(2.0),
+            "of the least, not the first"
         );
     }
 }

@@ -11,7 +11,7 @@ use crate::variant::Variant;
 
 pub(crate) fn measure(size: &Size, progress: &Progress) -> Result<Section, Error> {
     let mut figures = Vec::new();
-    let mut smallest = None;
+    let mut least = None;
     for &tasks in size.crowds {
         let (mut worker, _) = gathered(Variant::Watchdog, tasks)?;
         let seen: Sweeps = worker.ask(Request::Sweeps {
@@ -25,7 +25,7 @@ pub(crate) fn measure(size: &Size, progress: &Progress) -> Result<Section, Error
             used.iter().copied(),
             "CPU time of its thread",
         );
-        let each = column.each(&usual, tasks, &mut smallest);
+        let each = column.each(&usual, tasks, &mut least);
         let most = column.times("-longest", Unit::CpuNs, [longest(used)], "… the longest");
         figures.extend([usual, each, most]);
         let preferred = seen.preferred.map(delays);
