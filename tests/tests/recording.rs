@@ -334,7 +334,12 @@ fn a_thread_that_drives_several_runtimes_mixes_up_none() {
     many.block_on(async {
         let (one, two) = (one.handle().clone(), driven());
         let within = tokio::spawn(async move {
-            tokio::task::block_in_place(|| one.block_on(async { drop(one.spawn(two)) }));
+            tokio::task::block_in_place(|| {
+                one.block_on(async { drop(one.spawn(two)) });
+                // Its task is never polled, and dropped by this worker.
+                let gone = current_thread("recording-drive-gone");
+                gone.block_on(async { drop(tokio::spawn(async {})) });
+            });
         });
         within.await.unwrap();
         tokio::spawn(driven());

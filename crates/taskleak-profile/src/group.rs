@@ -329,7 +329,7 @@ impl Hash for Key {
         to.write_u64(u64::from(self.scope) << 32 | small);
         let (waits, _none) = self.waits.as_chunks();
         for &[high, low] in waits {
-            // Most are, and they stand in front.
+            // Most pairs are empty, behind those that are not.
             if (high, low) != (0, 0) {
                 to.write_u64(pair(high, low));
             }

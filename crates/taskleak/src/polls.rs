@@ -73,6 +73,12 @@ impl Slot {
         self.nested.set(0);
     }
 
+    fn copy(&self, other: &Slot) {
+        self.set(other.poll());
+        self.scope.set(other.scope.get());
+        self.nested.set(other.nested.get());
+    }
+
     fn is(&self, recorder: u32, key: Key) -> bool {
         self.key.get() == key && self.recorder.get() == recorder
     }
@@ -131,7 +137,7 @@ pub(crate) fn pop(recorder: u32, key: Key) {
         if depth > MAX_DEPTH {
             thread.depth.set(depth - 1);
         } else if let Some(at) = thread.place(recorder, key) {
-            thread.depth.set(at);
+            thread.remove(recorder, at, depth);
         }
     });
 }
@@ -171,6 +177,20 @@ pub(crate) fn innermost(recorder: u32) -> Option<Poll> {
     })
 }
 
+/// The task of this recorder that this thread polls, the innermost.
+pub(crate) fn innermost_of(recorder: u32) -> Option<Key> {
+    THREAD.with(|thread| {
+        let polls = thread.polls.iter().take(thread.depth.get());
+        let own = |slot: &&Slot| slot.recorder.get() == recorder;
+        polls.rev().find(own).map(|slot| slot.key.get())
+    })
+}
+
+/// Whether this thread polls no task.
+pub(crate) fn is_idle() -> bool {
+    THREAD.with(|thread| thread.depth.get() == 0)
+}
+
 /// The tasks that this thread polls, the outermost first.
 #[cfg(feature = "test")]
 pub(crate) fn under_way(recorder: u32) -> impl Iterator<Item = Poll> {
@@ -199,6 +219,18 @@ impl Thread {
     fn scope(&self) -> &Cell<Option<ScopeId>> {
         let top = self.depth.get().min(MAX_DEPTH).checked_sub(1);
         top.map_or(&self.scope, |top| &self.polls[top].scope)
+    }
+
+    /// Takes a poll away, and the recorder's polls within it. Those of others are told of apart.
+    fn remove(&self, recorder: u32, at: usize, depth: usize) {
+        let mut end = at;
+        for within in &self.polls[at + 1..depth] {
+            if within.recorder.get() != recorder {
+                self.polls[end].copy(within);
+                end += 1;
+            }
+        }
+        self.depth.set(end);
     }
 
     /// Where the innermost poll of this task is.
@@ -296,6 +328,22 @@ mod tests {
         assert_eq!(innermost(1).unwrap().key.slot(), 1);
         pop(1, Key::new(1, 0));
         assert!(innermost(1).is_none());
+    }
+
+    #[test]
+    fn recorders_that_meet_end_their_own_polls() {
+        let key = Key::new(1, 0);
+        let of = |recorder| Poll {
+            recorder,
+            ..poll(1)
+        };
+        push(of(1));
+        push(of(2));
+        pop(1, key);
+        assert_eq!((innermost_of(1), innermost_of(2)), (None, Some(key)));
+        assert!(has_returned(2, key));
+        pop(2, key);
+        assert!(is_idle());
     }
 
     #[test]

@@ -8,15 +8,16 @@
 //! 1. A record belongs to one task from [`Record::start`] to [`Record::end`]. `start` writes
 //!    the fields first and the word last (release); `end` clears LIVE and counts the generation
 //!    up, so that every later transition with the old key fails.
-//! 2. `poll` and the fields below it are written by the spawner before the task is shared, and
-//!    after that by the thread that polls it alone. tokio polls a task on one thread at a time,
-//!    with an acquire/release edge between two polls, so they need no read-modify-write.
+//! 2. `poll`, `polls`, `busy_ticks`, `runtime_kind` and the waits are written by the spawner before
+//!    the task is shared, and after that by the thread that polls it alone. tokio polls a task on
+//!    one thread at a time, with an acquire/release edge between two polls, so they need no
+//!    read-modify-write.
 //! 3. Wakers are cloned, dropped and woken on any thread, also after the task has ended: outside
 //!    of the task's own poll those transitions are a compare-and-swap of the word that checks the
 //!    key first. The word holds the low 14 bits of the generation: a swap is fooled only if the
 //!    slot is reused a multiple of 16,384 times, in the same tick, between the check and the swap.
-//!    Who swaps has read the word (acquire) before `poll`: a clone that was counted before a loss
-//!    that the word tells of is seen with it, so no loss is taken for one too many.
+//!    What is decided by both words is decided of one moment: `wake` is read before `poll`, and is
+//!    the same after, because it was swapped or looked at again.
 //! 4. A reader copies a record with [`Record::read`], which fails if the record changed hands
 //!    meanwhile. It never writes. A poll counts itself before it writes anything else, so a copy
 //!    with one count of polls before and after is not of two polls, be they in one tick.
@@ -336,7 +337,7 @@ impl<'a> Record<'a> {
         };
         let polls = self.hot.polls.load(Ordering::Relaxed);
         self.hot.polls.store(polls + 1, Ordering::Relaxed);
-        self.hot.poll.store(state.entered(now).0, Ordering::Relaxed);
+        self.hot.poll.store(state.entered(now).0, Ordering::Release);
         // A reader that sees what this poll writes must see the poll counted (rule 4).
         fence(Ordering::Release);
         true
@@ -392,7 +393,7 @@ impl<'a> Record<'a> {
         let Some(state) = self.state_of(key) else {
             return Cloned::Gone;
         };
-        self.hot.poll.store(state.cloned().0, Ordering::Relaxed);
+        self.hot.poll.store(state.cloned().0, Ordering::Release);
         Cloned::After(state.wakers())
     }
 
@@ -405,7 +406,7 @@ impl<'a> Record<'a> {
     pub(crate) fn drop_waker_in_poll(self, key: Key) -> Dropped {
         let state = self.state_of(key);
         if let Some(state) = state {
-            self.hot.poll.store(state.lost().0, Ordering::Relaxed);
+            self.hot.poll.store(state.lost().0, Ordering::Release);
         }
         dropped(state)
     }
@@ -413,9 +414,16 @@ impl<'a> Record<'a> {
     /// A waker was dropped elsewhere, on any thread.
     pub(crate) fn drop_waker(self, key: Key) -> Dropped {
         match self.update(key, State::lost_elsewhere) {
-            Some(before) if before.wakers() == 1 && before.waits() => Dropped::Last,
+            Some(before) if before.wakers() == 1 && self.still_waits(before) => Dropped::Last,
             before => dropped(before),
         }
+    }
+
+    /// Whether the task waits now, if it was not woken since its state was `before`: a poll may have
+    /// ended meanwhile.
+    fn still_waits(self, before: State) -> bool {
+        let poll = PollWord(self.hot.poll.load(Ordering::Acquire));
+        State { poll, ..before }.waits()
     }
 
     /// Notes who dropped the last waker ([`Dropped::Last`]).
@@ -472,7 +480,7 @@ impl<'a> Record<'a> {
     pub(crate) fn spend_capture(self, now: Tick, most: u32) -> bool {
         let poll = PollWord(self.hot.poll.load(Ordering::Relaxed));
         let spent = poll.spent(now, most);
-        spent.inspect(|poll| self.hot.poll.store(poll.0, Ordering::Relaxed));
+        spent.inspect(|poll| self.hot.poll.store(poll.0, Ordering::Release));
         spent.is_some()
     }
 
@@ -581,7 +589,9 @@ impl<'a> Record<'a> {
     // Inlined into the walk of a snapshot: a copy that is moved costs as much as its making.
     #[inline(always)]
     pub(crate) fn read(self) -> Option<Copied> {
-        let state = self.state();
+        let Some(state) = self.state_of_one_moment() else {
+            return self.read_again(None);
+        };
         if !state.wake.is_live() {
             return None;
         }
@@ -596,13 +606,15 @@ impl<'a> Record<'a> {
     #[cold]
     fn read_again(self, mut last: Option<Copied>) -> Option<Copied> {
         for _ in 1..READ_TRIES {
-            let state = self.state();
+            let one_moment = self.state_of_one_moment();
+            let state = one_moment.unwrap_or_else(|| self.state());
             if !state.wake.is_live() {
                 return None;
             }
             let copied = self.copy(state);
             match self.held(state, &copied) {
-                Held::Still => return Some(copied),
+                Held::Still if one_moment.is_some() => return Some(copied),
+                Held::Still => last = Some(copied),
                 Held::SameTask => last = Some(copied),
                 Held::Other => {}
             }
@@ -726,7 +738,7 @@ impl<'a> Record<'a> {
     fn update(self, key: Key, next: impl Fn(State) -> Option<WakeWord>) -> Option<State> {
         let mut wake = self.hot.wake.load(Ordering::Acquire);
         loop {
-            let poll = PollWord(self.hot.poll.load(Ordering::Relaxed));
+            let poll = PollWord(self.hot.poll.load(Ordering::Acquire));
             let wake_word = WakeWord(wake);
             if !wake_word.is_of(key) || !self.is(key) {
                 return None;
@@ -736,7 +748,13 @@ impl<'a> Record<'a> {
                 poll,
             };
             let Some(new) = next(state) else {
-                return Some(state);
+                // No swap tells whether both words were of one moment.
+                let now = self.hot.wake.load(Ordering::Acquire);
+                if now == wake {
+                    return Some(state);
+                }
+                wake = now;
+                continue;
             };
             match self.hot.wake.compare_exchange_weak(
                 wake,

@@ -223,7 +223,7 @@ impl Recorder {
         };
         match record.kind() {
             // It is polled where it was made.
-            TaskKind::BlockOn => record.parent_key() == polls::innermost(self.id).map(|at| at.key),
+            TaskKind::BlockOn => record.parent_key() == polls::innermost_of(self.id),
             _ => tokio::task::try_id().map(number_of) == Some(record.task_id()),
         }
     }
@@ -319,7 +319,7 @@ impl Recorder {
         let Some(ended) = self.table.end(polls::ordinal(), key, self.clock.now()) else {
             return false;
         };
-        if ended.kind == TaskKind::BlockOn {
+        if ended.kind == TaskKind::BlockOn && polls::is_idle() {
             polls::set_runtime(None);
         }
         ended.scope.inspect(|scope| scopes::release(*scope));
@@ -521,18 +521,21 @@ impl Recorder {
 
 /// Notes which runtime polls a task on this thread.
 ///
-/// Asking tokio takes two locked instructions, so a thread asks once: what it polls belongs to the
-/// runtime of its last `block_on`, until that ends, or to the one whose worker it is. Only a
-/// blocking thread goes back to its own after a `block_on`, so what it runs is always asked for.
+/// Asking tokio takes two locked instructions, so a thread asks once: outside of other polls it
+/// polls the tasks of the runtime whose worker it is, or of its last `block_on`, until that ends.
+/// What is polled, or dropped, within a poll may be of any runtime, and so may a blocking closure.
 #[inline(never)]
 fn note_runtime(record: Record<'_>, kind: TaskKind) {
     let known = record.runtime();
+    let is_outermost = polls::is_idle() && kind != TaskKind::Blocking;
     let runtime = match kind {
         TaskKind::BlockOn if known != 0 => Some(known),
-        TaskKind::BlockOn | TaskKind::Blocking => runtimes::current(),
-        TaskKind::Task | TaskKind::Local => polls::runtime().or_else(runtimes::current),
+        TaskKind::Task | TaskKind::Local if is_outermost => {
+            polls::runtime().or_else(runtimes::current)
+        }
+        _ => runtimes::current(),
     };
-    if kind != TaskKind::Blocking {
+    if is_outermost {
         polls::set_runtime(runtime);
     }
     if let Some(runtime) = runtime.filter(|_| known == 0) {

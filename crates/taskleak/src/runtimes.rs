@@ -47,7 +47,8 @@ pub(crate) fn get(id: u32) -> Option<&'static RuntimeName> {
     SEEN.get(id)
 }
 
-/// The number of a task's or a runtime's id. tokio shows it only through its traits; hashing it is the one without text.
+/// The number of a task's or a runtime's id. tokio shows it only through its traits; hashing it is
+/// the one without text.
 pub(crate) fn number_of(id: impl Hash) -> u64 {
     struct Number(u64);
     impl Hasher for Number {

@@ -41,8 +41,7 @@ impl<C, const CHUNK: usize, const MAX_CHUNKS: usize> Slots<C, CHUNK, MAX_CHUNKS>
         })
     }
 
-    /// Takes one that was never used; `None` if there is no more. `vacant` makes a
-    /// chunk.
+    /// Takes one that was never used; `None` if there is no more. `vacant` makes a chunk.
     pub(crate) fn take(&self, vacant: impl Fn() -> C) -> Option<u32> {
         let mut slot = self.fresh.load(Ordering::Relaxed);
         loop {

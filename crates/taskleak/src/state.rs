@@ -28,8 +28,10 @@ const BELOW_NONE: u64 = 3 << 12;
 #[cfg(feature = "test")]
 pub(crate) const MOST_SPENT: u32 = SPENT.mask as u32;
 
-/// So many wakes since the last poll are as good as more.
+/// So many wakes since the last poll explain the poll after the next.
 const SEVERAL: u64 = 2;
+/// So many are as good as more: what several threads add beyond it at once still fits.
+const ENOUGH: u64 = 4;
 
 const LIVE: u64 = 1 << 0;
 const WAKES: Bits = Bits::new(1, 3);
@@ -166,7 +168,7 @@ impl PollWord {
     }
 }
 
-/// Both words of one moment.
+/// Both words; of one moment if whoever read them has made sure of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) wake: WakeWord,
@@ -233,7 +235,7 @@ impl State {
     /// It is woken by a waker that is kept; `None` if that changes nothing.
     pub(crate) fn woken(self, now: Tick) -> Option<WakeWord> {
         let wakes = self.wakes();
-        if wakes >= SEVERAL {
+        if wakes >= ENOUGH {
             return None;
         }
         let word = WAKES.plus(self.wake.0, 1);
@@ -251,8 +253,9 @@ impl State {
 
     /// A waker of it is cloned outside of its poll; `None` if that changes nothing.
     pub(crate) fn cloned_elsewhere(self) -> Option<WakeWord> {
-        let one_more = || WakeWord(GONE.minus(self.wake.0, 1));
-        (self.wakers() != MANY_WAKERS).then(one_more)
+        let gone = |one_more| CLONED.of(self.poll.0).wrapping_sub(one_more);
+        let gone = self.one_more().map(gone);
+        gone.map(|gone| WakeWord(GONE.with(self.wake.0, gone)))
     }
 
     /// A waker of it is dropped outside of its poll; `None` if that changes nothing.
@@ -262,10 +265,11 @@ impl State {
 
     /// A waker of it is cloned within its poll.
     pub(crate) fn cloned(self) -> PollWord {
-        match self.wakers() {
-            MANY_WAKERS => self.poll,
-            _ => PollWord(CLONED.plus(self.poll.0, 1)),
-        }
+        let cloned = |one_more| GONE.of(self.wake.0).wrapping_add(one_more);
+        let cloned = self.one_more().map(cloned);
+        cloned.map_or(self.poll, |cloned| {
+            PollWord(CLONED.with(self.poll.0, cloned))
+        })
     }
 
     /// A waker of it is dropped within its poll.
@@ -291,6 +295,12 @@ impl State {
     pub(crate) fn as_running(self) -> State {
         let poll = PollWord(self.poll.0 | RUNNING);
         State { poll, ..self }
+    }
+
+    /// The count of wakers with one more; `None` if it stays. Counted from none where it is below.
+    fn one_more(self) -> Option<u64> {
+        let wakers = self.wakers();
+        (wakers != MANY_WAKERS).then(|| u64::from(wakers) + 1)
     }
 
     fn can_lose(self) -> bool {
@@ -413,7 +423,9 @@ mod tests {
     #[test]
     fn a_poll_after_several_wakes_explains_the_next() {
         let mut state = spawned();
-        state.wake = state.woken(1).unwrap();
+        for _ in 1..ENOUGH {
+            state.wake = state.woken(1).unwrap();
+        }
         assert_eq!(state.woken(1), None, "as good as more");
         state.poll = state.entered(1);
         state.poll = state.poll.left(1);
@@ -430,7 +442,12 @@ mod tests {
         state.poll = state.cloned();
         // Both saw one waker, of two that were alive: the clone of the other was not seen.
         let (poll, wake) = (state.lost(), state.lost_elsewhere().unwrap());
-        assert_eq!(State { wake, poll }.wakers(), 0);
+        let state = State { wake, poll };
+        assert_eq!(state.wakers(), 0);
+        let poll = state.cloned();
+        assert_eq!(State { poll, ..state }.wakers(), 1);
+        let wake = state.cloned_elsewhere().unwrap();
+        assert_eq!(State { wake, ..state }.wakers(), 1);
     }
 
     #[test]

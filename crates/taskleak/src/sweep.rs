@@ -162,9 +162,11 @@ struct Seen {
 
 impl Seen {
     fn of(record: Record<'_>) -> Seen {
+        let glance = record.glance();
+        let outlived = || record.scope().is_some_and(scopes::has_ended);
         Seen {
-            glance: record.glance(),
-            outlived: record.scope().is_some_and(scopes::has_ended),
+            glance,
+            outlived: glance.waits() && outlived(),
         }
     }
 }

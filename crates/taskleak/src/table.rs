@@ -453,6 +453,23 @@ mod model {
         });
     }
 
+    /// A wake is told of before tokio acts on it: one that was told of before a poll may be for the
+    /// poll after.
+    #[test]
+    fn a_poll_that_one_of_two_wakes_explains_was_woken() {
+        explore(|| {
+            let (table, key) = parked();
+            let other = {
+                let table = Arc::clone(&table);
+                thread::spawn(move || table.get(key).unwrap().wake_by_ref(key, 4))
+            };
+            table.get(key).unwrap().wake_by_ref(key, 4);
+            poll(&table, key, 5);
+            other.join().unwrap();
+            poll(&table, key, 7);
+        });
+    }
+
     #[test]
     fn two_spawners_and_an_end_share_the_free_list() {
         explore(|| {

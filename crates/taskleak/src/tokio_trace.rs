@@ -144,7 +144,7 @@ pub(crate) fn name(id: u32) -> Option<&'static str> {
     NAMES.get(id)
 }
 
-/// The id of a name, of a task or a scope; 0 if there is no room for it.
+/// The id of a name, of a task or a scope, within 16 bits; 0 if there is no room for it.
 pub(crate) fn intern_name(name: &str) -> u32 {
     let hash = name
         .bytes()
@@ -242,12 +242,12 @@ struct Reader {
 
 impl Visit for Reader {
     fn record_u64(&mut self, field: &Field, value: u64) {
-        let small = u32::try_from(value).unwrap_or(u32::MAX);
+        let narrow = u32::try_from(value).unwrap_or(u32::MAX);
         match field.name() {
             "task.id" => self.fields.task_id = value,
-            "size.bytes" => self.fields.future_bytes = small,
-            "loc.line" => self.place.line = small,
-            "loc.col" => self.place.column = small,
+            "size.bytes" => self.fields.future_bytes = narrow,
+            "loc.line" => self.place.line = narrow,
+            "loc.col" => self.place.column = narrow,
             _ => {}
         }
     }
@@ -264,7 +264,7 @@ impl Visit for Reader {
             "task.name" => {
                 let name = text(value);
                 if !name.is_empty() {
-                    self.fields.name = small(Some(intern_name(&name)));
+                    self.fields.name = intern_name(&name) as u16;
                     self.fields.name_dropped = self.fields.name == 0;
                 }
             }
