@@ -258,7 +258,8 @@ fn measure(args: &Args) -> Result<Vec<String>, Error> {
     if builds.contains(&Build::Large) {
         first_answer::check_large()?;
     }
-    let sections = sections(&parts, &size)?;
+    let mut sections = Vec::new();
+    let done = measure_parts(&parts, &size, &mut sections);
     println!("{}", report::text(&sections));
     let figures = || sections.iter().flat_map(|section| &section.figures);
     if let Some(path) = &args.json {
@@ -273,6 +274,8 @@ fn measure(args: &Args) -> Result<Vec<String>, Error> {
     if let Some(path) = &args.svg {
         chart::draw(path, &sections)?;
     }
+    // Not before: what was measured until then is not lost.
+    done?;
     if !args.check {
         return Ok(Vec::new());
     }
@@ -286,14 +289,15 @@ fn measure(args: &Args) -> Result<Vec<String>, Error> {
         return Ok(Vec::new());
     }
     // Once more: the machine may have been busy with something else. What fails again is slow.
-    let sections = self::sections(&again, &size)?;
+    let mut sections = Vec::new();
+    measure_parts(&again, &size, &mut sections)?;
     let once_more = report::failures(sections.iter().flat_map(|section| &section.figures));
     let before = |failure: &Failure| failed.iter().any(|before| before.is_of_same(failure));
     let both = once_more.into_iter().filter(before);
     Ok(both.map(|failure| failure.why).collect())
 }
 
-fn sections(parts: &[Part], size: &Size) -> Result<Vec<Section>, Error> {
+fn measure_parts(parts: &[Part], size: &Size, sections: &mut Vec<Section>) -> Result<(), Error> {
     let progress = Progress::new();
     progress.plan(parts.iter().map(|part| part.steps(size)).sum());
     let cases = parts.iter().filter_map(|part| match part {
@@ -301,7 +305,6 @@ fn sections(parts: &[Part], size: &Size) -> Result<Vec<Section>, Error> {
         _ => None,
     });
     let cases: Vec<Case> = cases.collect();
-    let mut sections = Vec::new();
     if !cases.is_empty() {
         sections.push(times::measure(&cases, size, &progress)?);
     }
@@ -324,5 +327,5 @@ fn sections(parts: &[Part], size: &Size) -> Result<Vec<Section>, Error> {
             Part::FirstAnswer => sections.push(first_answer::measure(size, &progress)?),
         }
     }
-    Ok(sections)
+    Ok(())
 }
