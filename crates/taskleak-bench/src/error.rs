@@ -34,6 +34,9 @@ pub(crate) enum Error {
     #[error("the detector counted {seen} tasks, and {spawned} were spawned")]
     WrongCount { seen: u64, spawned: u64 },
     #[cfg(feature = "peers")]
+    #[error("the subscriber that reads tokio's events found none")]
+    NothingRead,
+    #[cfg(feature = "peers")]
     #[error("the peer knows of {seen} tasks, and there are {there}")]
     NotSeen { seen: u64, there: u64 },
     #[cfg(feature = "peers")]

@@ -153,7 +153,6 @@ fn is_tokios(metadata: &Metadata<'_>) -> bool {
 
 #[cfg(all(test, not(taskleak_loom)))]
 mod tests {
-    use std::sync::mpsc;
     use std::thread;
 
     use taskleak_profile::snapshot::{Kind, State};
@@ -161,6 +160,50 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
     use crate::Detector;
+
+    /// How many spawned tasks wait for what.
+    fn waits(detector: &Detector) -> Vec<String> {
+        let groups = detector.snapshot().groups;
+        let of_tasks = groups.into_iter().filter(|group| group.kind == Kind::Task);
+        let mut waits: Vec<String> = of_tasks
+            .map(|group| {
+                assert_eq!(group.state, State::Waiting);
+                assert_eq!(group.wakers_without_stack, 0);
+                assert_eq!(group.waits_guessed, 0);
+                format!("{} {:?}", group.count, group.wait)
+            })
+            .collect();
+        waits.sort();
+        waits
+    }
+
+    /// The polls of one are within those of the other.
+    #[test]
+    fn detectors_that_meet_see_the_same() {
+        let (layer, inner) = Detector::builder().layer();
+        let registry = tracing_subscriber::registry().with(layer);
+        let (subscriber, outer) = Detector::builder().wrap(registry);
+        tracing::subscriber::with_default(subscriber, || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap();
+            let (to_task, from_test) = tokio::sync::oneshot::channel::<()>();
+            let task = runtime.spawn(async { tokio::spawn(from_test).await });
+            runtime.block_on(async {
+                for _ in 0..5 {
+                    tokio::task::yield_now().await;
+                }
+                for detector in [&outer, &inner] {
+                    assert_eq!(waits(detector), ["1 [ChanReceive]", "1 [Join]"]);
+                }
+                to_task.send(()).unwrap();
+                task.await.unwrap().unwrap().unwrap();
+                for detector in [&outer, &inner] {
+                    assert!(waits(detector).is_empty());
+                }
+            });
+        });
+    }
 
     /// The span of a task is `Span::current()` in its poll, and user code enters it where it
     /// likes: around a part of the task, in a task that it spawns, on another thread.
@@ -180,30 +223,11 @@ mod tests {
                 let child = tokio::spawn(tokio::task::yield_now().in_current_span());
                 child.await.unwrap();
                 let span = Span::current();
-                let (entered, was_entered) = mpsc::channel();
-                thread::spawn(move || span.in_scope(|| entered.send(())))
-                    .join()
-                    .unwrap()
-                    .unwrap();
-                was_entered.recv().unwrap();
+                thread::spawn(move || span.in_scope(|| ())).join().unwrap();
                 tokio::spawn(from_test.in_current_span()).await.unwrap()
             };
             runtime.block_on(async {
                 let task = tokio::spawn(task.in_current_span());
-                let waits = |detector: &Detector| {
-                    let groups = detector.snapshot().groups;
-                    let of_tasks = groups.into_iter().filter(|group| group.kind == Kind::Task);
-                    let mut waits: Vec<String> = of_tasks
-                        .map(|group| {
-                            assert_eq!(group.state, State::Waiting);
-                            assert_eq!(group.wakers_without_stack, 0);
-                            assert_eq!(group.waits_guessed, 0);
-                            format!("{} {:?}", group.count, group.wait)
-                        })
-                        .collect();
-                    waits.sort();
-                    waits
-                };
                 for _ in 0..20 {
                     tokio::task::yield_now().await;
                 }

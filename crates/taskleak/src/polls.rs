@@ -168,21 +168,13 @@ pub(crate) fn has_returned(recorder: u32, key: Key) -> bool {
     })
 }
 
-/// The innermost poll that is under way on this thread.
+/// The innermost poll of this recorder's that is under way on this thread; those of others may be
+/// within it. `None` past the depth that is told apart.
 pub(crate) fn innermost(recorder: u32) -> Option<Poll> {
     THREAD.with(|thread| {
-        let top = thread.depth.get().checked_sub(1)?;
-        let slot = thread.polls.get(top)?;
-        (slot.recorder.get() == recorder).then(|| slot.poll())
-    })
-}
-
-/// The task of this recorder that this thread polls, the innermost.
-pub(crate) fn innermost_of(recorder: u32) -> Option<Key> {
-    THREAD.with(|thread| {
-        let polls = thread.polls.iter().take(thread.depth.get());
+        let polls = thread.polls.get(..thread.depth.get())?;
         let own = |slot: &&Slot| slot.recorder.get() == recorder;
-        polls.rev().find(own).map(|slot| slot.key.get())
+        polls.iter().rev().find(own).map(Slot::poll)
     })
 }
 
@@ -337,10 +329,12 @@ mod tests {
             recorder,
             ..poll(1)
         };
+        let innermost = |recorder| innermost(recorder).map(|poll| poll.key);
         push(of(1));
         push(of(2));
+        assert_eq!([1, 2, 3].map(innermost), [Some(key), Some(key), None]);
         pop(1, key);
-        assert_eq!((innermost_of(1), innermost_of(2)), (None, Some(key)));
+        assert_eq!([1, 2].map(innermost), [None, Some(key)]);
         assert!(has_returned(2, key));
         pop(2, key);
         assert!(is_idle());

@@ -223,7 +223,9 @@ impl Recorder {
         };
         match record.kind() {
             // It is polled where it was made.
-            TaskKind::BlockOn => record.parent_key() == polls::innermost_of(self.id),
+            TaskKind::BlockOn => {
+                record.parent_key() == polls::innermost(self.id).map(|poll| poll.key)
+            }
             _ => tokio::task::try_id().map(number_of) == Some(record.task_id()),
         }
     }

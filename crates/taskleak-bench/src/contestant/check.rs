@@ -3,8 +3,8 @@
 //! A case is run once more to where it rests. Then the detector must show the tasks that are
 //! there, and no others: how many, where they wait and for what, who spawned them; and it must
 //! have counted as many tasks as were spawned since the process began. await-tree and
-//! async-backtrace must know of as many tasks, console-subscriber of some, and dial9 must have
-//! written a trace.
+//! async-backtrace must know of as many tasks, console-subscriber of some; dial9 must have written
+//! a trace, and `reads` have found tokio's events.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -70,6 +70,10 @@ impl Installed {
             if seen != there && seen != there + root {
                 return Err(Error::NotSeen { seen, there });
             }
+        }
+        #[cfg(feature = "peers")]
+        if self.variant == Variant::Reads && !super::reads::has_read() {
+            return Err(Error::NothingRead);
         }
         #[cfg(feature = "peers")]
         if let Some(console) = self.console {

@@ -12,15 +12,19 @@ pub(crate) trait Instrument: Send + Sync + 'static {
 
     /// The future of one of the program's own async fns, where it is awaited.
     fn call<F: Future + Send>(
-        name: &'static str,
+        _name: &'static str,
         future: F,
-    ) -> impl Future<Output = F::Output> + Send;
+    ) -> impl Future<Output = F::Output> + Send {
+        future
+    }
 
     /// The future of a library, where it is awaited.
     fn leaf<F: Future + Send>(
-        name: &'static str,
+        _name: &'static str,
         future: F,
-    ) -> impl Future<Output = F::Output> + Send;
+    ) -> impl Future<Output = F::Output> + Send {
+        future
+    }
 }
 
 /// Nothing is wrapped.
@@ -33,20 +37,6 @@ impl Instrument for Bare {
         F: Future<Output: Send> + Send + 'static,
     {
         tokio::spawn(future)
-    }
-
-    fn call<F: Future + Send>(
-        _name: &'static str,
-        future: F,
-    ) -> impl Future<Output = F::Output> + Send {
-        future
-    }
-
-    fn leaf<F: Future + Send>(
-        _name: &'static str,
-        future: F,
-    ) -> impl Future<Output = F::Output> + Send {
-        future
     }
 }
 
@@ -61,20 +51,6 @@ impl Instrument for Dial9 {
         F: Future<Output: Send> + Send + 'static,
     {
         dial9::spawn(future)
-    }
-
-    fn call<F: Future + Send>(
-        _name: &'static str,
-        future: F,
-    ) -> impl Future<Output = F::Output> + Send {
-        future
-    }
-
-    fn leaf<F: Future + Send>(
-        _name: &'static str,
-        future: F,
-    ) -> impl Future<Output = F::Output> + Send {
-        future
     }
 }
 
@@ -128,12 +104,5 @@ impl Instrument for AsyncBacktrace {
         future: F,
     ) -> impl Future<Output = F::Output> + Send {
         async_backtrace::frame!(future)
-    }
-
-    fn leaf<F: Future + Send>(
-        _name: &'static str,
-        future: F,
-    ) -> impl Future<Output = F::Output> + Send {
-        future
     }
 }

@@ -298,8 +298,7 @@ fn measure(args: &Args) -> Result<Vec<String>, Error> {
 }
 
 fn measure_parts(parts: &[Part], size: &Size, sections: &mut Vec<Section>) -> Result<(), Error> {
-    let progress = Progress::new();
-    progress.plan(parts.iter().map(|part| part.steps(size)).sum());
+    let progress = Progress::new(parts.iter().map(|part| part.steps(size)).sum());
     let cases = parts.iter().filter_map(|part| match part {
         Part::Time(case) => Some(*case),
         _ => None,

@@ -7,18 +7,14 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new() -> Progress {
-        let bar = ProgressBar::new(0);
+    /// Of so many steps.
+    pub(crate) fn new(steps: usize) -> Progress {
+        let bar = ProgressBar::new(steps as u64);
         let style = "{elapsed_precise} {wide_bar} {percent:>3} % {msg:24}";
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style);
         }
         Progress { bar }
-    }
-
-    /// There is so much more to do.
-    pub(crate) fn plan(&self, steps: usize) {
-        self.bar.inc_length(steps as u64);
     }
 
     /// What is measured from here on.

@@ -11,8 +11,6 @@ mod ping_pong;
 mod select;
 mod spawn;
 
-#[cfg(feature = "taskleak")]
-pub(crate) use self::spawn::DEPTH;
 use std::net::SocketAddr;
 
 use tokio::runtime::{Builder, Runtime};
@@ -21,6 +19,9 @@ use tokio::sync::mpsc;
 use crate::case::{CONNECTIONS, Case};
 use crate::contestant::instrument::Instrument;
 use crate::error::Error;
+
+#[cfg(feature = "taskleak")]
+pub(crate) use self::spawn::DEPTH;
 
 /// How far a program goes.
 #[derive(Debug, Clone, Copy)]
