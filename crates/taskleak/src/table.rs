@@ -402,18 +402,21 @@ mod model {
     fn a_glance_is_of_one_moment() {
         explore(|| {
             let (table, key) = parked();
-            let goes_on = {
+            table.get(key).unwrap().wake_by_ref(key, 4);
+            let reader = {
                 let table = Arc::clone(&table);
-                thread::spawn(move || {
-                    assert_eq!(table.get(key).unwrap().wake(key, 4), Dropped::Counted);
-                    poll(&table, key, 5);
-                })
+                thread::spawn(move || table.get(key).unwrap().glance())
             };
-            // It waits with the waker of either poll, and never with both or none.
-            let glance = table.get(key).unwrap().glance();
-            assert!(!glance.waits() || [3, 6].map(parked_at).contains(&glance));
-            goes_on.join().unwrap();
-            assert_eq!(table.get(key).unwrap().glance(), parked_at(6));
+            let record = table.get(key).unwrap();
+            assert!(record.enter(key, 5));
+            // As by another thread: the waker of the poll before.
+            assert_eq!(record.drop_waker(key), Dropped::Counted);
+            assert!(matches!(record.clone_waker_in_poll(key), Cloned::After(0)));
+            assert_eq!(record.exit(key, 6), Exited::Polled);
+            // Once it waits it is with the new waker, and never with both.
+            let glance = reader.join().unwrap();
+            assert!(!glance.waits() || glance == parked_at(6));
+            assert_eq!(record.glance(), parked_at(6));
         });
     }
 
