@@ -52,7 +52,7 @@ struct Args {
     /// Draws the ratios of the time cases to a file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Fails if a figure is worse than twice its target
+    /// Measures only what has a target, and fails if a figure is worse than twice its own
     #[arg(long)]
     check: bool,
 }
@@ -117,10 +117,20 @@ impl Part {
         }
     }
 
-    /// What it is measured with.
-    fn builds(self) -> Vec<Build> {
+    /// Whether something is measured of it.
+    fn is_measured(self, size: &Size) -> bool {
         match self {
-            Part::Time(_) => times::builds().collect(),
+            Part::Time(case) => times::is_raced(case, size),
+            // It has no target.
+            Part::FirstAnswer => !size.only_judged,
+            _ => true,
+        }
+    }
+
+    /// What it is measured with.
+    fn builds(self, size: &Size) -> Vec<Build> {
+        match self {
+            Part::Time(case) => times::builds(case, size),
             Part::FirstAnswer => first_answer::BUILDS.to_vec(),
             _ => vec![Build::Framehop],
         }
@@ -149,6 +159,8 @@ fn parts() -> impl TypedValueParser<Value = Part> {
 
 /// How much is measured.
 struct Size {
+    /// Only what has a target.
+    only_judged: bool,
     race: Effort,
     /// Few batches, because console-subscriber keeps 50 kB for each task for an hour after its
     /// end; long ones, because its thread competes with the program for a core.
@@ -173,6 +185,7 @@ struct Size {
 
 impl Size {
     const FULL: Size = Size {
+        only_judged: false,
         race: effort(20, 30, Batch::Lasting(Duration::from_millis(5))),
         race_apart: effort(3, 6, Batch::Lasting(Duration::from_millis(20))),
         burst: effort(3, 3, Batch::Of(1_000_000)),
@@ -188,6 +201,7 @@ impl Size {
     };
 
     const QUICK: Size = Size {
+        only_judged: false,
         race: effort(5, 6, Batch::Lasting(Duration::from_millis(3))),
         race_apart: effort(1, 3, Batch::Lasting(Duration::from_millis(5))),
         burst: effort(1, 3, Batch::Of(100_000)),
@@ -249,10 +263,14 @@ pub(crate) fn run() -> ExitCode {
 
 /// Does what the arguments say. Returns what fails the check, if one is asked for.
 fn measure(args: &Args) -> Result<Vec<String>, Error> {
-    let size = if args.quick { Size::QUICK } else { Size::FULL };
+    let size = Size {
+        only_judged: args.check,
+        ..if args.quick { Size::QUICK } else { Size::FULL }
+    };
     let wanted = |part: &Part| args.only.is_empty() || args.only.contains(part);
-    let parts: Vec<Part> = Part::all().filter(wanted).collect();
-    let builds: Vec<Build> = parts.iter().flat_map(|part| part.builds()).collect();
+    let is_measured = |part: &Part| part.is_measured(&size);
+    let parts: Vec<Part> = Part::all().filter(wanted).filter(is_measured).collect();
+    let builds: Vec<Build> = parts.iter().flat_map(|part| part.builds(&size)).collect();
     builds::make(&builds)?;
     println!("{}\n", machine::heading());
     if builds.contains(&Build::Large) {

@@ -18,11 +18,21 @@ pub(crate) enum Target {
 impl Target {
     /// The target of a figure, if it has one.
     pub(crate) fn of(figure: &Figure) -> Option<Target> {
+        Target::for_case(&figure.case, figure.unit, figure.variant)
+    }
+
+    /// Whether a time of a case has a target under a variant.
+    pub(crate) fn judges(case: &str, variant: Variant) -> bool {
+        let judges = |unit| Target::for_case(case, unit, variant).is_some();
+        [Unit::Ns, Unit::CpuNs].into_iter().any(judges)
+    }
+
+    fn for_case(case: &str, unit: Unit, variant: Variant) -> Option<Target> {
         use Unit::{Bytes, CpuNs, Ns};
         use Variant::{Layer, Subscriber, SubscriberFp, Watchdog};
         const MS: f64 = 1e6;
         const S: f64 = 1e9;
-        Some(match (figure.case.as_str(), figure.unit, figure.variant) {
+        Some(match (case, unit, variant) {
             ("spawn" | "spawn-deep", Ns | CpuNs, Subscriber) => Target::Ratio(1.40),
             ("spawn" | "spawn-deep", Ns | CpuNs, SubscriberFp) => Target::Ratio(1.20),
             ("ping-pong" | "ping-pong-multi" | "parks", Ns | CpuNs, Subscriber) => {
@@ -105,6 +115,7 @@ mod tests {
             let figure = Figure::of(case, Variant::Subscriber, Unit::Ns, [1.0]);
             assert_eq!(Target::of(&figure), expected, "{case}");
         };
+        assert!(Target::judges("http", Variant::Layer) && !Target::judges("spawn", Variant::Layer));
         check("grouped-1m", Some(Target::Median(250e6)));
         check("sweep-100k", None);
         check("listing-1m-each", Some(Target::Ratio(1.3)));

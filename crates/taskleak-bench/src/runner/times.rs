@@ -8,6 +8,7 @@ use super::error::Error;
 use super::figures::{Figure, Section, Shape, Unit};
 use super::progress::Progress;
 use super::race::{Batch, Course, Effort, calibrate, race};
+use super::targets::Target;
 use super::units;
 use crate::case::{CONNECTIONS, Case};
 use crate::variant::Variant;
@@ -32,16 +33,42 @@ const APART: [Variant; 2] = [Variant::Console, Variant::Dial9];
 /// What the base takes for a round of [`Case::Parks`].
 const ROUND: Duration = Duration::from_micros(1);
 
-/// The builds that are needed.
-pub(crate) fn builds() -> impl Iterator<Item = Build> {
-    FIELD.into_iter().chain(APART).map(Build::of)
+/// Who races at a case.
+struct Entrants {
+    /// Together, the base first.
+    field: Vec<Variant>,
+    apart: Vec<Variant>,
+}
+
+impl Entrants {
+    fn of(case: Case, size: &Size) -> Entrants {
+        let wanted = |variant: &Variant| !size.only_judged || Target::judges(case.name(), *variant);
+        let races = |variant: &Variant| *variant == Variant::Base || wanted(variant);
+        Entrants {
+            field: FIELD.into_iter().filter(races).collect(),
+            apart: APART.into_iter().filter(wanted).collect(),
+        }
+    }
+}
+
+/// Whether somebody races at a case beside the base.
+pub(crate) fn is_raced(case: Case, size: &Size) -> bool {
+    let entrants = Entrants::of(case, size);
+    entrants.field.len() > 1 || !entrants.apart.is_empty()
+}
+
+/// The builds that are needed for a case.
+pub(crate) fn builds(case: Case, size: &Size) -> Vec<Build> {
+    let Entrants { field, apart } = Entrants::of(case, size);
+    field.into_iter().chain(apart).map(Build::of).collect()
 }
 
 /// The rounds of all races of a case.
 pub(crate) fn steps(case: Case, size: &Size) -> usize {
     let field = size.effort(case, false);
     let apart = size.effort(case, true);
-    field.heats * field.rounds + APART.len() * apart.heats * apart.rounds
+    let raced_apart = Entrants::of(case, size).apart.len();
+    field.heats * field.rounds + raced_apart * apart.heats * apart.rounds
 }
 
 /// Measures cases.
@@ -54,8 +81,9 @@ pub(crate) fn measure(cases: &[Case], size: &Size, progress: &Progress) -> Resul
             _ => 0,
         };
         let course = Course { case, work };
-        figures.extend(raced(&FIELD, course, size.effort(case, false), progress)?);
-        for variant in APART {
+        let Entrants { field, apart } = Entrants::of(case, size);
+        figures.extend(raced(&field, course, size.effort(case, false), progress)?);
+        for variant in apart {
             let effort = size.effort(case, true);
             let beside = raced(&[Variant::Base, variant], course, effort, progress)?;
             figures.extend(
@@ -96,14 +124,18 @@ fn notes(cases: &[Case], size: &Size) -> Vec<String> {
         "A ratio to the base (the median of those of each round), the time of an operation, and ± within which half of the batches \
          lie. CPU time is that of all threads of the process."
             .to_owned(),
-        "await-tree and async-backtrace: the same programs, instrumented by hand. console and \
-         dial9 raced apart, beside a base each, because a thread of theirs goes on after a batch. \
-         dial9 takes its task dumps; it needs no `tracing`, and has not what that costs."
-            .to_owned(),
-        "reads: a subscriber that reads what tokio says of its tasks and keeps nothing, so the \
-         least that a detector costs which rests on `tracing`."
-            .to_owned(),
     ];
+    if !size.only_judged {
+        notes.extend([
+            "await-tree and async-backtrace: the same programs, instrumented by hand. console and \
+             dial9 raced apart, beside a base each, because a thread of theirs goes on after a \
+             batch. dial9 takes its task dumps; it needs no `tracing`, and has not what that costs."
+                .to_owned(),
+            "reads: a subscriber that reads what tokio says of its tasks and keeps nothing, so the \
+             least that a detector costs which rests on `tracing`."
+                .to_owned(),
+        ]);
+    }
     notes.push(batches(cases, size));
     if cases.iter().any(|case| case.is_server()) {
         notes.push(format!(
@@ -128,7 +160,10 @@ fn batches(cases: &[Case], size: &Size) -> String {
     let mut alike: Vec<(String, Vec<&str>)> = Vec::new();
     for case in cases {
         let [field, apart] = [false, true].map(|apart| size.effort(*case, apart));
-        let effort = format!("{field}, apart {apart}");
+        let effort = match size.only_judged {
+            true => field.to_string(),
+            false => format!("{field}, apart {apart}"),
+        };
         match alike.iter_mut().find(|(same, _)| *same == effort) {
             Some((_, names)) => names.push(case.name()),
             None => alike.push((effort, vec![case.name()])),
