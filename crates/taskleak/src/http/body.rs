@@ -61,11 +61,18 @@ pub(super) enum RenderError {
     #[error("cannot start a thread to render on: {0}")]
     NoThread(io::Error),
     #[error("cannot render the answer: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     #[error("cannot render the answer: the renderer panicked; the detector goes on")]
     Panicked,
     #[error("cannot render the answer: it was given up, its reader took nothing for too long")]
     GivenUp,
+}
+
+impl From<io::Error> for RenderError {
+    /// One of its own, that a renderer got from its writer, is what it was.
+    fn from(error: io::Error) -> RenderError {
+        error.downcast().unwrap_or_else(RenderError::Io)
+    }
 }
 
 impl RenderError {

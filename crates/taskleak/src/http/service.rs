@@ -358,6 +358,32 @@ mod tests {
     }
 
     #[test]
+    fn who_reads_on_too_late_is_told_why_there_is_no_more() {
+        let service = service(Limits {
+            render_stalled: Duration::from_millis(20),
+            ..Limits::default()
+        });
+        let (gives_up, given_up) = mpsc::channel();
+        let (reads, read_on) = mpsc::channel::<()>();
+        let answer = respond(&service, move |to| {
+            let error = write_for_ever(to);
+            gives_up.send(()).unwrap();
+            read_on.recv().unwrap();
+            error
+        });
+        given_up.recv_timeout(DEADLINE).unwrap();
+        let mut body = answer.into_body();
+        for _ in 0..2 {
+            let frame = block_on(body.frame());
+            assert!(frame.unwrap().is_ok(), "it was sent before");
+        }
+        // There is room for the error now.
+        reads.send(()).unwrap();
+        let error = block_on(body.collect()).unwrap_err();
+        assert!(error.to_string().contains("took nothing for too long"));
+    }
+
+    #[test]
     fn a_reader_that_is_gone_ends_the_rendering() {
         let service = service(Limits::default());
         drop(respond(&service, write_for_ever));
