@@ -7,7 +7,8 @@
 //! 2. Since when that task waits is read off a snapshot: from the recorder, not the watchdog.
 //! 3. It is late by the sweeps that have begun since, the one that found it among them. How long
 //!    a sweep takes in this build, on this machine, beside all else that runs on it, is no matter
-//!    here; it is told with the table.
+//!    here; it is told with the table. Only a trend needs ten of them in its window (`trend.rs`):
+//!    one in 250 ms leaves room for a machine that is twice as slow.
 
 use std::collections::HashMap;
 use std::error::Error;
