@@ -97,21 +97,21 @@ fn until<T>(what: &str, look: impl Fn(&Snapshot) -> Option<T>) -> T {
     }
 }
 
-/// Whether a frame that is shown is of this function. Those that are not are of any name: every
+/// Whether a frame that is shown is of this function. A hidden one may have the same name: every
 /// stack of a wait begins in the recorder's own `parks`.
 fn mentions(stack: &[Frame], function: &str) -> bool {
     let mut shown = stack.iter().filter(|frame| !frame.hidden);
-    shown.any(|frame| is(frame, function))
+    shown.any(|frame| is_of(frame, function))
 }
 
-fn is(frame: &Frame, function: &str) -> bool {
+fn is_of(frame: &Frame, function: &str) -> bool {
     frame.function.rsplit("::").next() == Some(function)
 }
 
 /// Whether this is the innermost function that is shown.
 fn leaf_is(stack: &[Frame], function: &str) -> bool {
     let leaf = stack.iter().find(|frame| !frame.hidden);
-    leaf.is_some_and(|frame| is(frame, function))
+    leaf.is_some_and(|frame| is_of(frame, function))
 }
 
 /// The groups of tasks that wait in this function.
@@ -510,11 +510,11 @@ fn aborted_and_panicked_tasks_are_gone() {
 
 #[test]
 fn a_task_is_gone_though_spans_that_it_made_are_open() {
-    async fn child(wake: Arc<Notify>) {
+    async fn child_in_span(wake: Arc<Notify>) {
         wake.notified().await;
     }
     async fn makes_spans(wake: Arc<Notify>) -> (tracing::Span, tokio::task::JoinHandle<()>) {
-        let child = tokio::spawn(child(wake).instrument(tracing::info_span!("child")));
+        let child = tokio::spawn(child_in_span(wake).instrument(tracing::info_span!("child")));
         tokio::task::yield_now().await;
         (tracing::info_span!("open").or_current(), child)
     }

@@ -61,18 +61,11 @@ pub(super) enum RenderError {
     #[error("cannot start a thread to render on: {0}")]
     NoThread(io::Error),
     #[error("cannot render the answer: {0}")]
-    Io(io::Error),
+    Io(#[from] io::Error),
     #[error("cannot render the answer: the renderer panicked; the detector goes on")]
     Panicked,
-    #[error("cannot render the answer: it was given up, its reader took nothing for too long")]
+    #[error("cannot render the answer: it was given up, its reader held it up for too long")]
     GivenUp,
-}
-
-impl From<io::Error> for RenderError {
-    /// One of its own, that a renderer got from its writer, is what it was.
-    fn from(error: io::Error) -> RenderError {
-        error.downcast().unwrap_or_else(RenderError::Io)
-    }
 }
 
 impl RenderError {
@@ -102,7 +95,13 @@ impl Body {
     pub(super) fn streamed(place: Place) -> (ChunkWriter, ChunkReader) {
         let (to, from) = mpsc::channel(CHUNKS_AHEAD);
         let buffer = Vec::new();
-        (ChunkWriter { buffer, to, place }, ChunkReader { from })
+        let writer = ChunkWriter {
+            buffer,
+            to,
+            place,
+            given_up: false,
+        };
+        (writer, ChunkReader { from })
     }
 }
 
@@ -178,6 +177,9 @@ pub(super) struct ChunkWriter {
     buffer: Vec<u8>,
     to: mpsc::Sender<Chunk>,
     place: Place,
+    /// The reader is gone, or held it up for too long: nothing more is sent, be there room for it
+    /// by then.
+    given_up: bool,
 }
 
 impl ChunkWriter {
@@ -193,11 +195,29 @@ impl ChunkWriter {
     }
 
     fn end(self, chunk: Chunk) {
-        let ChunkWriter { to, place, .. } = self;
-        if let Ok(room) = room(&to, &place) {
-            // Who reads the end may ask again at once: the place is free by then.
-            drop(place);
+        let ChunkWriter {
+            to,
+            place,
+            given_up,
+            ..
+        } = self;
+        let room = match given_up {
+            true => None,
+            false => room(&to, &place).ok(),
+        };
+        // Who reads the end may ask again at once: the place is free by then.
+        drop(place);
+        // Else the end of the channel tells that it was given up.
+        if let Some(room) = room {
             room.send(chunk);
+        }
+    }
+
+    /// Not once it was given up: a renderer's own buffer writes again when it is dropped.
+    fn go_on(&self) -> io::Result<()> {
+        match self.given_up {
+            true => Err(io::ErrorKind::TimedOut.into()),
+            false => Ok(()),
         }
     }
 
@@ -205,9 +225,16 @@ impl ChunkWriter {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let chunk = Bytes::from(std::mem::take(&mut self.buffer));
-        room(&self.to, &self.place)?.send(Chunk::Some(chunk));
-        Ok(())
+        match room(&self.to, &self.place) {
+            Ok(room) => {
+                room.send(Chunk::Some(std::mem::take(&mut self.buffer).into()));
+                Ok(())
+            }
+            Err(error) => {
+                self.given_up = true;
+                Err(error)
+            }
+        }
     }
 }
 
@@ -228,6 +255,7 @@ fn room<'a>(to: &'a mpsc::Sender<Chunk>, place: &Place) -> io::Result<mpsc::Perm
 
 impl Write for ChunkWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.go_on()?;
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= CHUNK {
             self.send_buffer()?;
@@ -236,6 +264,7 @@ impl Write for ChunkWriter {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.go_on()?;
         self.send_buffer()
     }
 }

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::body::RenderError;
 use super::limits::Limits;
 
 /// All places of an endpoint.
@@ -85,15 +84,13 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// [`RenderError::GivenUp`], of kind `TimedOut`, once the place is another's or the reader has
-    /// had time enough.
+    /// Of kind `TimedOut`, once the place is another's or the reader has had time enough.
     pub(super) fn held_up(&self) -> io::Result<()> {
         let now = Instant::now();
         let since = *self.holder.held_up.lock().since.get_or_insert(now);
         let replaced = self.holder.replaced.load(Ordering::Acquire);
         if replaced || now - since >= self.of.limits.render_stalled {
-            let given_up = RenderError::GivenUp;
-            return Err(io::Error::new(io::ErrorKind::TimedOut, given_up));
+            return Err(io::ErrorKind::TimedOut.into());
         }
         Ok(())
     }

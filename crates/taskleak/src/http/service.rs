@@ -329,8 +329,18 @@ mod tests {
             render_held_up: Duration::from_millis(20),
             ..Limits::default()
         });
-        let unread = [(); 2].map(|()| respond(&service, write_for_ever));
+        let (gives_up, given_up) = mpsc::channel();
+        let unread = [(); 2].map(|()| {
+            let gives_up = gives_up.clone();
+            respond(&service, move |to| {
+                let error = write_for_ever(to);
+                // Nobody waits for the other one.
+                let _is_waited_for = gives_up.send(());
+                error
+            })
+        });
         until(|| respond(&service, write_well).status() == StatusCode::OK);
+        given_up.recv_timeout(DEADLINE).unwrap();
 
         let cut = unread.into_iter().filter_map(|answer| {
             // The other one goes on for as long as it is read.
@@ -354,7 +364,7 @@ mod tests {
         let unread = respond(&service, write_for_ever);
         until(|| service.places.taken() == 0);
         let (_, text) = read(unread);
-        assert!(text.unwrap_err().contains("took nothing for too long"));
+        assert!(text.unwrap_err().contains("held it up for too long"));
     }
 
     #[test]
@@ -366,21 +376,30 @@ mod tests {
         let (gives_up, given_up) = mpsc::channel();
         let (reads, read_on) = mpsc::channel::<()>();
         let answer = respond(&service, move |to| {
-            let error = write_for_ever(to);
+            // It writes what is left when it is dropped, as that of a renderer does.
+            let mut to = io::BufWriter::with_capacity(64 * 1024, to);
+            let error = (0_u64..).find_map(|n| to.write_all(&n.to_le_bytes()).err());
             gives_up.send(()).unwrap();
             read_on.recv().unwrap();
-            error
+            Err(error.unwrap().into())
         });
         given_up.recv_timeout(DEADLINE).unwrap();
         let mut body = answer.into_body();
-        for _ in 0..2 {
-            let frame = block_on(body.frame());
-            assert!(frame.unwrap().is_ok(), "it was sent before");
-        }
-        // There is room for the error now.
+        let first = block_on(body.frame()).unwrap().expect("it was sent before");
+        // There is room for more now.
         reads.send(()).unwrap();
-        let error = block_on(body.collect()).unwrap_err();
-        assert!(error.to_string().contains("took nothing for too long"));
+        let mut read = first.into_data().unwrap().to_vec();
+        let error = loop {
+            match block_on(body.frame()).expect("an end is no error") {
+                Ok(frame) => read.extend(frame.into_data().unwrap()),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().contains("held it up for too long"));
+        let numbers = read
+            .chunks_exact(8)
+            .map(|n| u64::from_le_bytes(n.try_into().unwrap()));
+        assert!(numbers.eq(0..read.len() as u64 / 8), "some are missing");
     }
 
     #[test]
