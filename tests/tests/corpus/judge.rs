@@ -7,8 +7,7 @@
 //! 2. Since when that task waits is read off a snapshot: from the recorder, not the watchdog.
 //! 3. It is late by the sweeps that have begun since, the one that found it among them. How long
 //!    a sweep takes in this build, on this machine, beside all else that runs on it, is no matter
-//!    here; it is told with the table. Only a trend needs ten of them in its window (`trend.rs`):
-//!    one in 250 ms leaves room for a machine that is twice as slow.
+//!    here; it is told with the table.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -26,6 +25,8 @@ use tokio::runtime::Builder;
 
 use crate::program::Pattern;
 
+/// A trend needs ten samples in [`GROWING_OVER`]: there are 24, and a machine that takes twice as
+/// long still has 12.
 const SWEEP: Duration = Duration::from_millis(250);
 /// How long a task may wait.
 pub(crate) const BLOCKED_AFTER: Duration = Duration::from_secs(2);

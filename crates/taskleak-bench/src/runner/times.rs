@@ -125,7 +125,8 @@ fn notes(cases: &[Case], size: &Size) -> Vec<String> {
          lie. CPU time is that of all threads of the process."
             .to_owned(),
     ];
-    if !size.only_judged {
+    let has_apart = |case: &Case| !Entrants::of(*case, size).apart.is_empty();
+    if cases.iter().any(has_apart) {
         notes.extend([
             "await-tree and async-backtrace: the same programs, instrumented by hand. console and \
              dial9 raced apart, beside a base each, because a thread of theirs goes on after a \
@@ -160,9 +161,9 @@ fn batches(cases: &[Case], size: &Size) -> String {
     let mut alike: Vec<(String, Vec<&str>)> = Vec::new();
     for case in cases {
         let [field, apart] = [false, true].map(|apart| size.effort(*case, apart));
-        let effort = match size.only_judged {
-            true => field.to_string(),
-            false => format!("{field}, apart {apart}"),
+        let effort = match Entrants::of(*case, size).apart.as_slice() {
+            [] => field.to_string(),
+            _ => format!("{field}, apart {apart}"),
         };
         match alike.iter_mut().find(|(same, _)| *same == effort) {
             Some((_, names)) => names.push(case.name()),
