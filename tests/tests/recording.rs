@@ -100,8 +100,11 @@ fn until<T>(what: &str, look: impl Fn(&Snapshot) -> Option<T>) -> T {
 /// Whether a frame that is shown is of this function. A hidden one may have the same name: every
 /// stack of a wait begins in the recorder's own `parks`.
 fn mentions(stack: &[Frame], function: &str) -> bool {
-    let mut shown = stack.iter().filter(|frame| !frame.hidden);
-    shown.any(|frame| is_of(frame, function))
+    shown(stack).any(|frame| is_of(frame, function))
+}
+
+fn shown(stack: &[Frame]) -> impl Iterator<Item = &Frame> {
+    stack.iter().filter(|frame| !frame.hidden)
 }
 
 fn is_of(frame: &Frame, function: &str) -> bool {
@@ -110,7 +113,7 @@ fn is_of(frame: &Frame, function: &str) -> bool {
 
 /// Whether this is the innermost function that is shown.
 fn leaf_is(stack: &[Frame], function: &str) -> bool {
-    let leaf = stack.iter().find(|frame| !frame.hidden);
+    let leaf = shown(stack).next();
     leaf.is_some_and(|frame| is_of(frame, function))
 }
 

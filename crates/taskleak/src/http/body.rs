@@ -95,13 +95,7 @@ impl Body {
     pub(super) fn streamed(place: Place) -> (ChunkWriter, ChunkReader) {
         let (to, from) = mpsc::channel(CHUNKS_AHEAD);
         let buffer = Vec::new();
-        let writer = ChunkWriter {
-            buffer,
-            to,
-            place,
-            given_up: false,
-        };
-        (writer, ChunkReader { from })
+        (ChunkWriter { buffer, to, place }, ChunkReader { from })
     }
 }
 
@@ -177,9 +171,6 @@ pub(super) struct ChunkWriter {
     buffer: Vec<u8>,
     to: mpsc::Sender<Chunk>,
     place: Place,
-    /// The reader is gone, or held it up for too long: nothing more is sent, be there room for it
-    /// by then.
-    given_up: bool,
 }
 
 impl ChunkWriter {
@@ -195,46 +186,22 @@ impl ChunkWriter {
     }
 
     fn end(self, chunk: Chunk) {
-        let ChunkWriter {
-            to,
-            place,
-            given_up,
-            ..
-        } = self;
-        let room = match given_up {
-            true => None,
-            false => room(&to, &place).ok(),
-        };
-        // Who reads the end may ask again at once: the place is free by then.
-        drop(place);
-        // Else the end of the channel tells that it was given up.
-        if let Some(room) = room {
+        let ChunkWriter { to, place, .. } = self;
+        if let Ok(room) = room(&to, &place) {
+            // Who reads the end may ask again at once: the place is free by then.
+            drop(place);
             room.send(chunk);
         }
-    }
-
-    /// Not once it was given up: a renderer's own buffer writes again when it is dropped.
-    fn go_on(&self) -> io::Result<()> {
-        match self.given_up {
-            true => Err(io::ErrorKind::TimedOut.into()),
-            false => Ok(()),
-        }
+        // Else the end of the channel tells that it was given up.
     }
 
     fn send_buffer(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        match room(&self.to, &self.place) {
-            Ok(room) => {
-                room.send(Chunk::Some(std::mem::take(&mut self.buffer).into()));
-                Ok(())
-            }
-            Err(error) => {
-                self.given_up = true;
-                Err(error)
-            }
-        }
+        let chunk = Bytes::from(std::mem::take(&mut self.buffer));
+        room(&self.to, &self.place)?.send(Chunk::Some(chunk));
+        Ok(())
     }
 }
 
@@ -243,7 +210,7 @@ fn room<'a>(to: &'a mpsc::Sender<Chunk>, place: &Place) -> io::Result<mpsc::Perm
     loop {
         match to.try_reserve() {
             Ok(room) => {
-                place.goes_on();
+                place.goes_on()?;
                 return Ok(room);
             }
             Err(TrySendError::Closed(())) => return Err(io::ErrorKind::BrokenPipe.into()),
@@ -255,7 +222,6 @@ fn room<'a>(to: &'a mpsc::Sender<Chunk>, place: &Place) -> io::Result<mpsc::Perm
 
 impl Write for ChunkWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.go_on()?;
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= CHUNK {
             self.send_buffer()?;
@@ -264,7 +230,6 @@ impl Write for ChunkWriter {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.go_on()?;
         self.send_buffer()
     }
 }

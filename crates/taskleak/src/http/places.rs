@@ -4,7 +4,8 @@
 //! 1. A place is taken at once or not at all; nobody waits for one.
 //! 2. Who has a place says when its reader holds it up and when it goes on.
 //! 3. A place that was held up for long, in one or in all, goes to the next who finds no other.
-//!    Its former holder is told when it next asks.
+//!    Its former holder is told when it next asks, and told again whenever it asks after that,
+//!    be there room by then: a renderer writes once more when its own buffer is dropped.
 
 use std::io;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ struct HeldUp {
     since: Option<Instant>,
     /// How long it was before `since`.
     before: Duration,
+    /// The holder was told that it is over.
+    is_over: bool,
 }
 
 impl Places {
@@ -87,21 +90,23 @@ impl Place {
     /// Of kind `TimedOut`, once the place is another's or the reader has had time enough.
     pub(super) fn held_up(&self) -> io::Result<()> {
         let now = Instant::now();
-        let since = *self.holder.held_up.lock().since.get_or_insert(now);
+        let mut held_up = self.holder.held_up.lock();
+        let since = *held_up.since.get_or_insert(now);
         let replaced = self.holder.replaced.load(Ordering::Acquire);
-        if replaced || now - since >= self.of.limits.render_stalled {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        Ok(())
+        held_up.is_over |= replaced || now - since >= self.of.limits.render_stalled;
+        held_up.told()
     }
 
     /// The reader has taken something.
-    pub(super) fn goes_on(&self) {
+    ///
+    /// # Errors
+    ///
+    /// Of kind `TimedOut`, once [`held_up`](Self::held_up) has given one.
+    pub(super) fn goes_on(&self) -> io::Result<()> {
         let mut held_up = self.holder.held_up.lock();
-        *held_up = HeldUp {
-            since: None,
-            before: held_up.in_all(),
-        };
+        held_up.before = held_up.in_all();
+        held_up.since = None;
+        held_up.told()
     }
 }
 
@@ -115,6 +120,13 @@ impl Drop for Place {
 impl HeldUp {
     fn in_all(&self) -> Duration {
         self.before + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn told(&self) -> io::Result<()> {
+        match self.is_over {
+            true => Err(io::ErrorKind::TimedOut.into()),
+            false => Ok(()),
+        }
     }
 }
 
@@ -162,7 +174,7 @@ mod tests {
     fn a_place_that_was_never_held_up_stays() {
         let places = places(Duration::from_nanos(1), NEVER);
         let (a, _b) = (places.take().unwrap(), places.take().unwrap());
-        a.goes_on();
+        a.goes_on().unwrap();
         assert!(places.take().is_none());
     }
 
@@ -172,7 +184,7 @@ mod tests {
         let (a, _b) = (places.take().unwrap(), places.take().unwrap());
         while a.holder.held_up.lock().before.is_zero() {
             a.held_up().unwrap();
-            a.goes_on();
+            a.goes_on().unwrap();
         }
         assert!(places.take().is_some());
         assert_eq!(a.held_up().unwrap_err().kind(), io::ErrorKind::TimedOut);
@@ -182,6 +194,8 @@ mod tests {
     fn a_reader_that_has_stalled_is_given_up_in_any_case() {
         let places = places(NEVER, Duration::ZERO);
         let a = places.take().unwrap();
+        a.goes_on().unwrap();
         assert_eq!(a.held_up().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(a.goes_on().unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }
